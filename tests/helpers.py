@@ -1,0 +1,79 @@
+"""What the tests share: the tolerances, and the checks of the test template."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+# Relative to the largest magnitude in the expected array.
+TOLERANCES = {
+    "exact": 0.0,
+    "float64": 1e-12,
+    "float32": 1e-5,
+    "golden": 1e-6,  # PyTorch's values
+    "bfloat16": 3e-2,  # eight bits of mantissa, and sums of a few dozen terms
+    "gradient": 1e-6,  # central differences in float64 with steps of 1e-5
+}
+
+
+def assert_close(actual: Any, expected: Any, kind: str = "float32", *, where: str = "") -> None:
+    """Equal shapes, infinities and NaNs, and finite values within the tolerance of `kind`."""
+    a = np.asarray(actual).astype(np.float64)
+    e = np.asarray(expected).astype(np.float64)
+    assert a.shape == e.shape, f"{where} shape {a.shape}, expected {e.shape}"
+    if not e.size:
+        return
+    finite = np.isfinite(e)
+    np.testing.assert_array_equal(np.where(finite, 0, a), np.where(finite, 0, e), err_msg=where)
+    if not finite.any():
+        return
+    scale = np.abs(e[finite]).max()
+    worst = np.abs(a[finite] - e[finite]).max()
+    limit = TOLERANCES[kind] * max(scale, 1e-30)
+    assert worst <= limit, f"{where} differs by {worst:.3g}, allowed {limit:.3g} ({kind})"
+
+
+def array(*shape: int, seed: int = 0) -> jax.Array:
+    """Normal numbers, the same on any machine; float64 under the fixture `x64`, else float32."""
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+def assert_gradients(f: Callable[..., jax.Array], *args: Any, step: float = 1e-5) -> None:
+    """The whole Jacobian of f, forward and reverse, against central differences in float64."""
+    with jax.enable_x64(True):
+        args = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), args)
+        flat, unravel = ravel_pytree(args)
+
+        def g(v: jax.Array) -> jax.Array:
+            return ravel_pytree(f(*unravel(v)))[0]
+
+        steps = step * jnp.eye(flat.size, dtype=flat.dtype)
+        differences = jax.jit(jax.vmap(lambda h: (g(flat + h) - g(flat - h)) / (2 * step)))(steps).T
+        assert differences.size, "nothing to differentiate"
+        assert_close(jax.jit(jax.jacfwd(g))(flat), differences, "gradient", where="forward mode")
+        assert_close(jax.jit(jax.jacrev(g))(flat), differences, "gradient", where="reverse mode")
+
+
+def assert_transforms(f: Callable[..., jax.Array], *args: Any, bfloat16: bool = True) -> None:
+    """f gives the same under jit and under vmap over all arguments, and nearly so in bfloat16."""
+    args = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), args)
+    expected = f(*args)
+    assert_close(jax.jit(f)(*args), expected, where="jit")
+    stacked = jax.tree.map(lambda a: jnp.stack([a, 0.5 * a]), args)
+    halves = f(*jax.tree.map(lambda a: 0.5 * a, args))
+    assert_close(jax.vmap(f)(*stacked), jnp.stack([expected, halves]), where="vmap")
+    if bfloat16:
+        low = f(*jax.tree.map(lambda a: a.astype(jnp.bfloat16), args))
+        assert low.dtype == jnp.bfloat16
+        rounded = jax.tree.map(lambda a: a.astype(jnp.bfloat16).astype(jnp.float32), args)
+        assert_close(low, f(*rounded), "bfloat16", where="bfloat16")
+
+
+def golden(name: str) -> dict[str, np.ndarray]:
+    """Values computed by PyTorch and committed, with the script that made them."""
+    with np.load(Path(__file__).parent / "golden" / f"{name}.npz") as file:
+        return dict(file)
