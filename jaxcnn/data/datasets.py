@@ -1,0 +1,89 @@
+"""What a source gives: images with labels, for training and for the test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and the class of each, as an index into `Dataset.classes`."""
+
+    images: UInt8[np.ndarray, "b h w c"]
+    labels: Int32[np.ndarray, " b"]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+            raise ValueError(
+                "Split: images must be uint8 with axes (b, h, w, c), "
+                f"got {self.images.dtype} {self.images.shape}."
+            )
+        if self.labels.dtype != np.int32 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"Split: labels must be int32, one for each of {len(self.images)} images, "
+                f"got {self.labels.dtype} {self.labels.shape}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A source, loaded; mean and std are per channel of the train images scaled to [0, 1]."""
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def from_splits(name: str, train: Split, test: Split, classes: Sequence[str]) -> Dataset:
+    """A data set of two splits, with the train images' statistics.
+
+    Raises:
+        ValueError: an empty split, images of two sizes, or a label that names no class.
+    """
+    for part, split in (("train", train), ("test", test)):
+        if not len(split):
+            raise ValueError(f"{name}: the {part} split is empty.")
+        if split.labels.min() < 0 or split.labels.max() >= len(classes):
+            raise ValueError(
+                f"{name}: {part} labels must lie in 0..{len(classes) - 1}, "
+                f"got {split.labels.min()}..{split.labels.max()}."
+            )
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise ValueError(
+            f"{name}: train and test images need one size, "
+            f"got {train.images.shape[1:]} and {test.images.shape[1:]}."
+        )
+    mean, std = statistics(train.images)
+    return Dataset(name, train, test, tuple(classes), mean, std)
+
+
+def statistics(
+    images: UInt8[np.ndarray, "b h w c"],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, of images scaled to [0, 1].
+
+    Both come from a histogram: exact, and without a copy of the images as floats. A constant
+    channel has the deviation 1, so that normalizing it gives zeros.
+
+    Example:
+        >>> statistics(np.array([0, 255, 0, 255], np.uint8).reshape(1, 2, 2, 1))
+        ((0.5,), (0.5,))
+
+    """
+    levels = np.arange(256) / 255
+    mean, std = [], []
+    for c in range(images.shape[-1]):
+        share = np.bincount(images[..., c].ravel(), minlength=256) / images[..., c].size
+        m = float(share @ levels)
+        s = float(np.sqrt(share @ (levels - m) ** 2))
+        mean.append(m)
+        std.append(s if s > 1e-6 else 1.0)
+    return tuple(mean), tuple(std)
