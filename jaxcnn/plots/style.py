@@ -1,0 +1,56 @@
+"""What all figures share: colours, bare axes, titles at the left, and how they are written."""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Two colours of Okabe & Ito (2008), Color universal design: apart for every kind of colour vision.
+TRAIN = "#0072B2"
+VALIDATION = "#D55E00"
+INK = "#262626"
+FAINT = "#8a8a8a"
+GRID = "#e6e6e6"
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty white figure, in inches, made without pyplot: closing it is never needed."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def title(axes: Axes, text: str) -> None:
+    """A title over the left edge of the axes."""
+    axes.set_title(text, loc="left", color=INK, fontsize=12, fontweight="bold", pad=10)
+
+
+def light_grid(axes: Axes) -> None:
+    """Horizontal lines behind the data, no box."""
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.tick_params(colors=INK, length=0, labelsize=10)
+    axes.tick_params(axis="x", length=4, color=FAINT)
+
+
+def no_frame(axes: Axes) -> None:
+    """No spines and no tick marks; the labels of the ticks stay."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(colors=INK, length=0)
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, 150 dots per inch, and make the folders that are missing.
+
+    Args:
+        figure: from any function of this room.
+        path: the file to write; one that exists is replaced.
+
+    Returns:
+        the path.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A tight box: names of any length stay whole, and no empty margin.
+    figure.savefig(path, dpi=150, format="png", bbox_inches="tight", pad_inches=0.15)
+    return path
