@@ -2,16 +2,20 @@
 
 from jaxcnn.data.batching import batches, split_validation, steps_per_epoch
 from jaxcnn.data.datasets import Dataset, Split
-from jaxcnn.data.images import normalize, resize, to_channels
-from jaxcnn.data.sources import load, names
+from jaxcnn.data.idx import read_idx
+from jaxcnn.data.images import normalize, read_image, resize, to_channels
+from jaxcnn.data.sources import found, load, names
 
 __all__ = [
     "Dataset",
     "Split",
     "batches",
+    "found",
     "load",
     "names",
     "normalize",
+    "read_idx",
+    "read_image",
     "resize",
     "split_validation",
     "steps_per_epoch",

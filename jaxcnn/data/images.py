@@ -1,10 +1,23 @@
 """Single steps on images: size, channels, scale, and reading one from a file."""
 
-from collections.abc import Sequence
+import os
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jax import Array
 from jaxtyping import Float32, UInt8
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+T = TypeVar("T")
+
+ROTATED = (5, 6, 7, 8)  # EXIF orientations that turn the picture by a quarter
+GRAY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes
 
 
 def resize(
@@ -121,3 +134,90 @@ def normalize(
         raise ValueError(f"normalize: std must be positive, got {tuple(std)}.")
     scaled = images.astype(np.float32) / np.float32(255)
     return (scaled - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+
+
+def read_image(
+    path: str | os.PathLike[str], channels: int, size: tuple[int, int] | None = None
+) -> UInt8[np.ndarray, "h w channels"]:
+    """One image from a file of any format that Pillow knows, upright.
+
+    Transparent parts are laid on white, 16-bit gray keeps its upper 8 bits, and of an animation
+    the first frame counts.
+
+    Args:
+        path: the file.
+        channels: 1 (gray) or 3 (RGB).
+        size: (height, width) in pixels to resize to; None keeps the image's own.
+
+    Returns:
+        pixels 0..255.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no image, a truncated or corrupt one, or one of 32-bit pixels.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"read_image: channels must be 1 or 3, got {channels}.")
+    image = _decode(path, channels)
+    pixels = np.asarray(image).reshape(image.height, image.width, channels)
+    return np.array(pixels) if size is None else resize(pixels[None], size)[0]
+
+
+def image_header(path: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """(height, width, channels) of an upright image, without decoding its pixels."""
+    return _with_image(path, _header)
+
+
+def _header(image: "Image") -> tuple[int, int, int]:
+    width, height = image.size
+    if image.getexif().get(0x0112) in ROTATED:
+        width, height = height, width
+    return height, width, 1 if image.mode in GRAY else 3
+
+
+def _decode(path: str | os.PathLike[str], channels: int) -> "Image":
+    return _with_image(path, lambda image: _flatten(image, channels))
+
+
+def _flatten(image: "Image", channels: int) -> "Image":
+    """Upright, without transparency, 8 bits, gray or RGB."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):  # `convert` would cut everything above 255 to white
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits, 8 or 16 are read")
+    if image.has_transparency_data:
+        above = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _with_image(path: str | os.PathLike[str], use: Callable[["Image"], T]) -> T:
+    """use(the opened image), every failure told in terms of the file."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"read_image: there is no file {os.fspath(path)}.")
+    try:
+        with Image.open(path) as image:
+            return use(image)
+    except UnidentifiedImageError:
+        what = "is no image that Pillow can read" if Path(path).stat().st_size else "is empty"
+        raise ValueError(f"read_image: {os.fspath(path)} {what}.") from None
+    # Pillow's decoders let all of these through when a file is damaged.
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise ValueError(
+            f"read_image: {os.fspath(path)} cannot be decoded, it may be truncated or corrupt: "
+            f"{error}."
+        ) from error

@@ -1,0 +1,172 @@
+"""Pickled arrays and plain containers, read without running anything that a pickle asks for.
+
+A pickle is a program: it may call whatever it can import. Here every import is answered from a
+fixed list of four things that arrays need, and by stand-ins that only note bytes and a shape, so
+that not even NumPy's own unpickling code meets a hostile file.
+
+Reference:
+    "Restricting Globals" in Python's documentation of `pickle`.
+"""
+
+import io
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+
+TYPES = ("b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")
+
+
+class _Dtype:
+    """Stands for numpy.dtype: a type code such as u1, and a byte order."""
+
+    __slots__ = ("code", "order")
+
+    def __init__(self, code: str) -> None:
+        self.code, self.order = code, "|"
+
+    def __setstate__(self, state: Any) -> None:
+        # (version, byte order, subdtype, names, fields, item size, alignment, flags)
+        if not isinstance(state, tuple) or len(state) < 5 or any(s is not None for s in state[2:5]):
+            raise pickle.UnpicklingError("an array's type must be a plain number type")
+        self.order = _text(state[1])
+
+    def resolve(self) -> np.dtype:
+        if self.order not in ("<", ">", "|", "=") or self.code not in TYPES:
+            raise pickle.UnpicklingError(f"arrays hold numbers, not {self.order}{self.code}")
+        return np.dtype(self.order + self.code)
+
+
+class _Array:
+    """Stands for numpy.ndarray until the whole file is read."""
+
+    __slots__ = ("array",)
+
+    def __init__(self) -> None:
+        self.array = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise pickle.UnpicklingError("an array's state must have 5 parts")
+        _, shape, dtype, fortran, content = state
+        self.array = _array(content, dtype, shape, "F" if fortran is True else "C")
+
+
+def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+    if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray):
+        raise pickle.UnpicklingError("an array must be bytes with a type")
+    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+        raise pickle.UnpicklingError(f"an array's shape must be non-negative integers, got {shape}")
+    kind = dtype.resolve()
+    if math.prod(shape) * kind.itemsize != len(content):
+        raise pickle.UnpicklingError(f"an array of shape {shape} got {len(content)} bytes")
+    return np.frombuffer(content, kind).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin1")
+    if not isinstance(value, str):
+        raise pickle.UnpicklingError(f"expected text, got {type(value).__name__}")
+    return value
+
+
+class _Unpickler(pickle.Unpickler):
+    """Imports nothing. The answers are bound methods and a string: a pickle cannot change them."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
+            return "numpy.ndarray" if name == "ndarray" else self._dtype
+        if module in {"numpy.core.multiarray", "numpy._core.multiarray"} and name == "_reconstruct":
+            return self._reconstruct
+        if module in {"numpy.core.numeric", "numpy._core.numeric"} and name == "_frombuffer":
+            return self._frombuffer
+        if (module, name) == ("_codecs", "encode"):
+            return self._encode
+        raise pickle.UnpicklingError(
+            f"it asks for {module}.{name}, and only arrays and plain containers are admitted"
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to something outside the file")
+
+    def _dtype(self, code: Any, align: Any = False, copy: Any = False) -> _Dtype:
+        return _Dtype(_text(code))
+
+    def _reconstruct(self, kind: Any, shape: Any, code: Any) -> _Array:
+        if kind != "numpy.ndarray":
+            raise pickle.UnpicklingError("only numpy.ndarray may be rebuilt")
+        return _Array()
+
+    def _frombuffer(self, content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+        rebuilt = _Array()
+        rebuilt.array = _array(content, dtype, shape, _text(order))
+        return rebuilt
+
+    def _encode(self, text: Any, encoding: Any) -> bytes:
+        # How Python 3 writes bytes into an old protocol. Other codecs can unpack bombs.
+        if encoding not in ("latin1", b"latin1") or not isinstance(text, str):
+            raise pickle.UnpicklingError("text is admitted as latin1 only")
+        return text.encode("latin1")
+
+
+def read_pickle(content: bytes, where: str) -> dict[Any, Any]:
+    """The arrays, numbers, text and flat lists of them in a pickled dictionary.
+
+    Args:
+        content: the pickle, of Python 2 or 3.
+        where: the file's name, for the errors.
+
+    Returns:
+        the dictionary; Python 2's strings are bytes.
+
+    Raises:
+        ValueError: a pickle that is empty, truncated or corrupt, or that asks for anything else.
+
+    Example:
+        >>> read_pickle(pickle.dumps({"data": np.arange(3), "labels": [7, 8, 9]}), "example")
+        {'data': array([0, 1, 2]), 'labels': [7, 8, 9]}
+
+    """
+    if not content:
+        raise ValueError(f"read_pickle: {where} is empty.")
+    try:
+        loaded = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+        if type(loaded) is not dict:
+            raise pickle.UnpicklingError(f"it holds a {type(loaded).__name__}, not a dictionary")
+        return {_plain(k): _plain(v) for k, v in loaded.items()}
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"read_pickle: {where} is refused: {error}.") from error
+    # A damaged pickle can make its reader stumble in any of these ways.
+    except (
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ImportError,
+        RecursionError,
+        MemoryError,
+        OverflowError,
+    ) as error:
+        raise ValueError(
+            f"read_pickle: {where} is truncated or corrupt ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """The value, an array in place of its stand-in."""
+    if type(value) is _Array:
+        return value.array
+    if type(value) in (list, tuple):
+        return [_scalar(v) for v in value]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if type(value) not in (bool, int, float, str, bytes, bytearray, type(None)):
+        raise pickle.UnpicklingError(
+            f"it holds a {type(value).__name__} where an array, a number or text should be"
+        )
+    return value
