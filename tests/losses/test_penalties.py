@@ -1,0 +1,98 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from helpers import array, assert_close, assert_finite, assert_gradients, assert_transforms
+from jaxcnn.losses import l1_penalty, l2_penalty, weights_mask
+
+PENALTIES = [(l2_penalty, np.square), (l1_penalty, np.abs)]
+
+
+def make_params():
+    return {
+        "conv1": {"kernel": array(2, 2, 1, 2), "bias": array(2, seed=1)},
+        "norm1": {"scale": array(2, seed=2), "bias": array(2, seed=3)},
+        "blocks": [{"kernel": array(3, seed=4)}],
+    }
+
+
+def everything(params):
+    return jax.tree.map(lambda _: True, params)
+
+
+@pytest.mark.parametrize(("penalty", "measure"), PENALTIES)
+def test_penalty_is_the_loop(x64, penalty, measure):
+    params = make_params()
+    weights = [params["conv1"]["kernel"], params["blocks"][0]["kernel"]]
+    expected = sum(measure(np.asarray(w)).sum() for w in weights)
+    assert_close(penalty(params), expected, "float64")
+    assert_close(penalty(params, weights_mask), expected, "float64")
+    assert_close(penalty(params, weights_mask(params)), expected, "float64")
+    every = sum(measure(np.asarray(w)).sum() for w in jax.tree.leaves(params))
+    assert_close(penalty(params, everything), every, "float64")
+    prefix = {"conv1": True, "norm1": False, "blocks": [False]}
+    conv = sum(measure(np.asarray(w)).sum() for w in params["conv1"].values())
+    assert_close(penalty(params, prefix), conv, "float64")
+    assert penalty(params, lambda p: jax.tree.map(lambda _: False, p)) == 0
+    assert penalty({}) == 0
+
+
+def test_weights_mask_of_linen():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Conv(2, (3, 3))(x)
+            x = nn.GroupNorm(num_groups=1)(x)
+            return nn.Dense(3)(x.ravel())
+
+    params = Net().init(jax.random.key(0), jnp.ones((4, 4, 1)))["params"]
+    assert weights_mask(params) == {
+        "Conv_0": {"kernel": True, "bias": False},
+        "GroupNorm_0": {"scale": False, "bias": False},
+        "Dense_0": {"kernel": True, "bias": False},
+    }
+    assert weights_mask(array(3)) is True  # a lone array has no name
+
+
+def test_l2_penalty_is_weight_decay(x64):
+    params = make_params()
+    decay = optax.add_decayed_weights(0.3, mask=weights_mask)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    expected, _ = decay.update(zeros, decay.init(params), params)
+    found = jax.grad(lambda p: 0.3 / 2 * l2_penalty(p))(params)
+    for a, e in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert_close(a, e, "float64")
+
+
+@pytest.mark.parametrize(("penalty", "measure"), PENALTIES)
+def test_penalty_gradients_and_transforms(penalty, measure):
+    assert_gradients(penalty, make_params())
+    assert_transforms(penalty, make_params())
+    assert_finite(penalty, {"kernel": jnp.array([0.0, 1e4, -1e4])})
+
+
+def test_l1_penalty_kink():
+    for jacobian in (jax.jacfwd, jax.jacrev):
+        assert_close(jacobian(l1_penalty)(jnp.array([0.0, -2.0])), [0, -1], "exact")
+
+
+def test_sums_of_bfloat16_are_float32():
+    ones = {"kernel": jnp.ones(1000, jnp.bfloat16)}
+    for penalty, _ in PENALTIES:
+        assert penalty(ones) == 1000  # in bfloat16, 256 + 1 is 256
+        assert penalty(ones).dtype == jnp.bfloat16
+        assert penalty({**ones, "head": jnp.ones(1)}).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(("penalty", "measure"), PENALTIES)
+def test_penalty_errors(penalty, measure, unchecked):
+    params, name = make_params(), penalty.__name__
+    with pytest.raises(ValueError, match=f"{name}: mask must hold bools, got 'kernel'"):
+        penalty(params, {"conv1": "kernel"})
+    with pytest.raises(ValueError, match=f"{name}: mask needs the structure of params or a prefix"):
+        penalty(params, {"conv1": True})
+    with pytest.raises(ValueError, match=f"{name}: mask needs the structure of params or a prefix"):
+        penalty(params["conv1"], {"kernel": [True], "bias": False})
