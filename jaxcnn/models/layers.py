@@ -1,0 +1,135 @@
+"""Thin Linen modules: they own the parameters that the functions of `jaxcnn.functional` take.
+
+Every module takes `dtype`, the type it computes in (None: what its input and parameters promote
+to); parameters and batch statistics stay in float32, or in float64 where they are loaded so.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+from jax import Array
+from jax.typing import DTypeLike
+
+from jaxcnn.functional.convolution import conv
+from jaxcnn.functional.dropping import dropout
+from jaxcnn.functional.initializers import he_normal
+from jaxcnn.functional.linear import dense
+from jaxcnn.functional.normalization import batch_norm
+from jaxcnn.functional.windows import Padding, PerAxis
+
+Initializer = jax.nn.initializers.Initializer
+
+
+class Conv(nn.Module):
+    """`jaxcnn.functional.conv` with a kernel and a bias of its own."""
+
+    features: int
+    window: tuple[int, ...]
+    stride: PerAxis = 1
+    padding: Padding = "SAME"
+    dilation: PerAxis = 1
+    groups: int = 1
+    use_bias: bool = True
+    kernel_init: Initializer = he_normal()
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """b *space c_in -> b *out features."""
+        shape = (*self.window, x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        bias = (
+            self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
+        )
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        return conv(
+            x,
+            kernel,
+            bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+
+
+class Dense(nn.Module):
+    """`jaxcnn.functional.dense` with a kernel and a bias of its own."""
+
+    features: int
+    use_bias: bool = True
+    kernel_init: Initializer = he_normal()
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """b c_in -> b features."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        bias = (
+            self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
+        )
+        return dense(*promote_dtype(x, kernel, bias, dtype=self.dtype))
+
+
+class BatchNorm(nn.Module):
+    """`jaxcnn.functional.batch_norm` with scale, bias and running statistics ("batch_stats").
+
+    `axis_name` names the mapped axis of devices over which the statistics are shared.
+    """
+
+    momentum: float = 0.1
+    eps: float = 1e-5
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """b *space c -> the same shape."""
+        channels = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, channels)
+        bias = self.param("bias", nn.initializers.zeros, channels)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        var = self.variable("batch_stats", "var", jnp.ones, channels)
+        y, updated = batch_norm(
+            x,
+            scale,
+            bias,
+            mean.value,
+            var.value,
+            train=train and not self.is_initializing(),
+            momentum=self.momentum,
+            eps=self.eps,
+            axis_name=self.axis_name,
+        )
+        if train and not self.is_initializing():
+            mean.value, var.value = updated
+        return y
+
+
+class Dropout(nn.Module):
+    """`jaxcnn.functional.dropout` with the key of the collection "dropout"."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """Any shape -> the same shape."""
+        key = self.make_rng("dropout") if train and self.rate > 0 else None
+        return dropout(key, x, self.rate, train=train and self.rate > 0)
+
+
+class Step(nn.Module):
+    """A step without parameters, so that its output has a name: `Step(relu, name="relu1")(x)`."""
+
+    function: Callable[[Array], Array]
+
+    def __call__(self, x: Array) -> Array:
+        """What the function makes of x."""
+        return self.function(x)
+
+
+def flatten(x: Array) -> Array:
+    """b *space c -> b (space c), channels fastest."""
+    return x.reshape(x.shape[0], -1)

@@ -1,0 +1,80 @@
+"""The table of models: name -> constructor and the image that it is drawn for."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+
+from jaxcnn.models.convnet import ConvNet
+from jaxcnn.models.lenet import LeNet
+from jaxcnn.models.lenet5 import LeNet5
+from jaxcnn.models.mlp import MLP
+from jaxcnn.models.perceptron import Perceptron
+from jaxcnn.models.tiny import Tiny
+
+
+class Entry(NamedTuple):
+    """A row of the table: what builds the model, and the images that it takes, in pixels."""
+
+    constructor: Callable[..., nn.Module]
+    input_shape: tuple[int, int, int]  # the usual h, w, c
+    smallest: int  # height and width
+
+
+MODELS = {
+    "perceptron": Entry(Perceptron, (1, 1, 1), 1),
+    "mlp": Entry(MLP, (32, 32, 3), 1),
+    "tiny": Entry(Tiny, (3, 3, 1), 3),
+    "lenet5": Entry(LeNet5, (32, 32, 1), 28),
+    "lenet": Entry(LeNet, (28, 28, 1), 12),
+    "convnet": Entry(ConvNet, (32, 32, 3), 8),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The models that `create` knows."""
+    return tuple(MODELS)
+
+
+def entry(name: str) -> Entry:
+    """The table's row of that name.
+
+    Raises:
+        ValueError: an unknown name, with the nearest known one.
+    """
+    if name not in MODELS:
+        raise ValueError(f"models: no model named {name!r}{_nearest(name, MODELS)}")
+    return MODELS[name]
+
+
+def create(name: str, **options: Any) -> nn.Module:
+    """The model of that name, a Linen module.
+
+    Args:
+        name: one of `names()`.
+        options: fields of the model's class: `num_classes`, `dtype`, and what it has besides.
+
+    Raises:
+        ValueError: an unknown name or option, with the nearest known one.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> model = create("lenet", num_classes=7)
+        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+        >>> model.apply(variables, jnp.zeros((2, 28, 28, 1))).shape
+        (2, 7)
+    """
+    constructor = entry(name).constructor
+    known = [p for p in inspect.signature(constructor).parameters if p not in ("parent", "name")]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"models: {name} has no option {option!r}{_nearest(option, known)}")
+    return constructor(**options)
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    guess = f"; did you mean {close[0]!r}?" if close else "."
+    return f"{guess} Known: {', '.join(known)}."

@@ -1,0 +1,33 @@
+"""Training: a pure jitted step, evaluation, the loop around them, and whole runs."""
+
+from jaxcnn.train.checkpoints import restore, save
+from jaxcnn.train.config import TrainConfig, parse_options
+from jaxcnn.train.diagnosis import diagnose
+from jaxcnn.train.loop import Fit, fit
+from jaxcnn.train.optimizers import make_optimizer
+from jaxcnn.train.runs import evaluate_run, load_run, predict_run, read_config, train_run
+from jaxcnn.train.schedules import make_schedule
+from jaxcnn.train.steps import Evaluation, State, create_state, evaluate, predict, train_step
+
+__all__ = [
+    "Evaluation",
+    "Fit",
+    "State",
+    "TrainConfig",
+    "create_state",
+    "diagnose",
+    "evaluate",
+    "evaluate_run",
+    "fit",
+    "load_run",
+    "make_optimizer",
+    "make_schedule",
+    "parse_options",
+    "predict",
+    "predict_run",
+    "read_config",
+    "restore",
+    "save",
+    "train_run",
+    "train_step",
+]

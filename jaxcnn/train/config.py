@@ -1,0 +1,132 @@
+"""The options of a training run, as the command line and config.json hold them."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+OptimizerName = Literal[
+    "sgd",
+    "momentum",
+    "nesterov",
+    "adam",
+    "adamw",
+    "adagrad",
+    "adadelta",
+    "rmsprop",
+    "lion",
+    "lbfgs",
+]
+ScheduleName = Literal[
+    "constant", "inverse-sqrt", "step", "exponential", "cosine", "warmup-cosine", "one-cycle"
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Options of `jaxcnn train`."""
+
+    model: str = "lenet"
+    """Model by name; `jaxcnn summary NAME` shows one."""
+
+    model_options: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Options of the model as NAME VALUE pairs, such as: drop_rate 0.2 widths [16,32,64]."""
+
+    data: str = "digits"
+    """Data set: digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH or synthetic."""
+
+    data_path: Path | None = None
+    """Directory of the data set's files; by default $JAXCNN_DATA, the caches, then a download."""
+
+    image_size: int | None = None
+    """Height and width in pixels; by default the images' own, or the model's where it needs more."""
+
+    epochs: int = 20
+    """Passes over the training images, in all."""
+
+    batch_size: int = 64
+    """Images in an optimizer step."""
+
+    optimizer: OptimizerName = "adam"
+    """Optimizer, from Optax."""
+
+    learning_rate: float = 2e-3
+    """Largest learning rate of the schedule."""
+
+    schedule: ScheduleName = "cosine"
+    """How the learning rate changes from step to step."""
+
+    warmup_epochs: float = 1.0
+    """Epochs of linear warm-up, for warmup-cosine."""
+
+    decay_factor: float = 0.1
+    """What step and exponential multiply the learning rate by."""
+
+    decay_epochs: float = 10.0
+    """Epochs between two such multiplications."""
+
+    momentum: float = 0.9
+    """Momentum, for momentum, nesterov and rmsprop."""
+
+    weight_decay: float = 0.0
+    """Weight decay of kernels; biases and norm scales are left out."""
+
+    clip_norm: float | None = None
+    """Largest global norm of a gradient; larger ones are scaled down."""
+
+    label_smoothing: float = 0.0
+    """Share of each label that is spread evenly over all classes."""
+
+    flip: bool = False
+    """Flip each training image left to right with probability 1/2."""
+
+    validation: float = 0.1
+    """Share of the training images held out to validate after each epoch."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type that layers compute in; parameters stay in float32."""
+
+    seed: int = 0
+    """Seed of parameters, shuffles, dropout and the validation split."""
+
+    out: Path | None = None
+    """Directory of the run; by default runs/DATE-TIME-MODEL-DATA."""
+
+
+def to_json(config: TrainConfig) -> dict[str, Any]:
+    """A config as plain JSON values."""
+    values = dataclasses.asdict(config)
+    return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+def from_json(values: dict[str, Any]) -> TrainConfig:
+    """The config that `to_json` wrote.
+
+    Raises:
+        ValueError: fields that this version does not know.
+    """
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"config: unknown fields {', '.join(unknown)}.")
+    paths = {
+        name: Path(values[name]) for name in ("data_path", "out") if values.get(name) is not None
+    }
+    return TrainConfig(**{**values, **paths})
+
+
+def parse_options(options: dict[str, str]) -> dict[str, Any]:
+    """Model options from the command line: JSON where it is JSON, text elsewhere.
+
+    Example:
+        >>> parse_options({"drop_rate": "0.2", "widths": "[16, 32]", "name": "x"})
+        {'drop_rate': 0.2, 'widths': (16, 32), 'name': 'x'}
+    """
+
+    def value(text: str) -> Any:
+        try:
+            parsed = json.loads(text)
+        except json.JSONDecodeError:
+            return text
+        return tuple(parsed) if isinstance(parsed, list) else parsed
+
+    return {name: value(text) for name, text in options.items()}

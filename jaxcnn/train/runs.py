@@ -1,0 +1,318 @@
+"""A whole run: data, model, training, test, and the directory that holds what came of it."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import Array
+
+import jaxcnn
+from jaxcnn import data, models, plots
+from jaxcnn.data.augmentation import flip
+from jaxcnn.functional.shapes import count_parameters
+from jaxcnn.losses import cross_entropy
+from jaxcnn.train.checkpoints import restore
+from jaxcnn.train.config import TrainConfig, from_json, parse_options, to_json
+from jaxcnn.train.diagnosis import diagnose
+from jaxcnn.train.loop import best_epoch, fit
+from jaxcnn.train.optimizers import make_optimizer
+from jaxcnn.train.schedules import Schedule, make_schedule
+from jaxcnn.train.steps import Evaluation, State, create_state, evaluate, predict
+
+
+class Input(NamedTuple):
+    """What the model is fed: shape in pixels, statistics per channel, and the classes' names."""
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: tuple[str, ...]
+
+
+class Guess(NamedTuple):
+    """A class that an image may show."""
+
+    index: int
+    name: str
+    probability: float
+
+
+class Run(NamedTuple):
+    """A run read back from its directory."""
+
+    config: TrainConfig
+    input: Input
+    model: nn.Module
+    state: State
+
+
+def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, Any]:
+    """Train, test, and write a run directory.
+
+    It holds config.json, metrics.jsonl (a line an epoch), checkpoints/newest and checkpoints/best,
+    summary.json, and the pictures curves.png, confusion.png and filters.png. The test images are
+    seen once, at the end, by the best checkpoint (highest validation accuracy).
+
+    Args:
+        config: all options.
+        resume: a run directory to go on with, whose config may differ in `epochs` alone.
+
+    Returns:
+        the content of summary.json: "status", "directory", "test_accuracy", "test_loss" (nats),
+        "seconds", "parameters", "epochs", "diagnosis" and more.
+
+    Raises:
+        ValueError: options that do not fit together, or a directory that holds a run already.
+        FileNotFoundError: data or a checkpoint that is not there.
+    """
+    began = time.perf_counter()
+    directory = resume or config.out or _fresh_directory(config)
+    if resume:
+        _check_resumed(resume, config)
+    dataset, fed = _load(config)
+    training, validation = dataset.train, None
+    if config.validation:
+        training, validation = data.split_validation(
+            dataset.train, config.validation, seed=config.seed
+        )
+    model = _model(config, len(fed.classes))
+    schedule = _schedule(config, max(len(training) // config.batch_size, 1))
+    state = _state(config, fed, model, schedule)
+    if resume:
+        _write_config(directory, config, fed)
+    else:
+        _claim(directory, config, fed)
+    fitted = fit(
+        state,
+        training,
+        validation,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        key=jax.random.fold_in(jax.random.key(config.seed), 1),
+        prepare=_prepare(fed),
+        augment=flip if config.flip else None,
+        learning_rate=schedule,
+        directory=directory,
+        resume=resume is not None,
+    )
+    summary = {
+        "status": fitted.status,
+        "directory": str(directory),
+        "parameters": count_parameters(state.params),
+        "epochs": len(fitted.history),
+        "step": fitted.step,
+        "diagnosis": diagnose(
+            fitted.history, classes=len(fed.classes), diverged=fitted.status == "diverged"
+        ),
+    }
+    if fitted.history:
+        plots.save(plots.loss_curves(fitted.history), directory / "curves.png")
+        summary["best_epoch"] = best_epoch(fitted.history)["epoch"]
+    if fitted.status == "finished" and fitted.history:
+        best = restore(directory, "best", state)
+        test = _evaluate(best, dataset.test, fed, config.batch_size)
+        summary |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        plots.save(plots.confusion_matrix(test.confusion, fed.classes), directory / "confusion.png")
+        plots.save(plots.filter_grid(first_filters(model, best, fed)), directory / "filters.png")
+    summary["seconds"] = round(time.perf_counter() - began, 3)
+    _write_json(directory / "summary.json", summary)
+    return summary
+
+
+def read_config(directory: Path) -> TrainConfig:
+    """The config of the run in a directory.
+
+    Raises:
+        FileNotFoundError: no run there.
+    """
+    return from_json(_read_config_file(directory)["config"])
+
+
+def load_run(directory: Path) -> Run:
+    """A run's config, model and best state.
+
+    Raises:
+        FileNotFoundError: no run there, or one without a checkpoint.
+    """
+    content = _read_config_file(directory)
+    config = from_json(content["config"])
+    fed = Input(**{name: tuple(value) for name, value in content["input"].items()})
+    model = _model(config, len(fed.classes))
+    return Run(config, fed, model, restore(directory, "best", _state(config, fed, model, 0.0)))
+
+
+def evaluate_run(run: Run) -> Evaluation:
+    """The best checkpoint of a run on the test images of its data set."""
+    dataset, _ = _load(run.config)
+    if dataset.classes != run.input.classes:
+        raise ValueError(
+            f"evaluate_run: the run knows {len(run.input.classes)} classes "
+            f"({', '.join(run.input.classes[:5])}, ...), the data have {len(dataset.classes)} "
+            f"({', '.join(dataset.classes[:5])}, ...)."
+        )
+    return _evaluate(run.state, dataset.test, run.input, run.config.batch_size)
+
+
+def predict_run(run: Run, paths: Sequence[Path], *, top: int = 5) -> list[list[Guess]]:
+    """The most probable classes of image files, the likeliest first.
+
+    Args:
+        run: of `load_run`.
+        paths: image files, resized and converted to what the model takes.
+        top: how many classes for each.
+
+    Raises:
+        ValueError: a file that is no image, or a top below 1.
+    """
+    if top < 1:
+        raise ValueError(f"predict_run: top must be at least 1, got {top}.")
+    h, w, c = run.input.shape
+    images = np.stack([data.read_image(path, c, (h, w)) for path in paths])
+    logits = predict(run.state, _prepare(run.input)(images)).astype(jnp.float32)
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    order = np.argsort(-probabilities, axis=-1)[:, :top]
+    return [
+        [Guess(int(k), run.input.classes[k], float(row[k])) for k in best]
+        for row, best in zip(probabilities, order, strict=True)
+    ]
+
+
+def first_filters(model: nn.Module, state: State, fed: Input) -> Array:
+    """The first layer's kernel h w c_in c_out; a dense one takes the shape of the image."""
+    for layer in models.summarize(model, fed.shape):
+        module = state.params
+        for name in layer.name.split("/"):
+            module = module.get(name, {})
+        kernel = module.get("kernel")
+        if kernel is not None and kernel.ndim == 4:
+            return kernel
+        if kernel is not None and kernel.ndim == 2:
+            return kernel.reshape(*fed.shape, -1)
+    raise ValueError(f"first_filters: {type(model).__name__} has no convolution or dense layer.")
+
+
+def _read_config_file(directory: Path) -> dict[str, Any]:
+    file = directory / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"no run in {directory}: it has no config.json.")
+    return json.loads(file.read_text())
+
+
+def _load(config: TrainConfig) -> tuple[data.Dataset, Input]:
+    """The data set, its images of the size that the model takes."""
+    dataset = data.load(config.data, path=config.data_path)
+    h, w, c = dataset.train.images.shape[1:]
+    entry = models.entry(config.model)
+    if config.image_size is not None:
+        h = w = config.image_size
+    elif min(h, w) < entry.smallest:
+        h, w, _ = entry.input_shape
+    dataset = dataclasses.replace(
+        dataset,
+        train=dataclasses.replace(dataset.train, images=data.resize(dataset.train.images, (h, w))),
+        test=dataclasses.replace(dataset.test, images=data.resize(dataset.test.images, (h, w))),
+    )
+    return dataset, Input((h, w, c), dataset.mean, dataset.std, dataset.classes)
+
+
+def _model(config: TrainConfig, classes: int) -> nn.Module:
+    options = parse_options(config.model_options)
+    if config.dtype != "float32":
+        options["dtype"] = config.dtype
+    return models.create(config.model, num_classes=classes, **options)
+
+
+def _schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
+    return make_schedule(
+        config.schedule,
+        config.learning_rate,
+        epochs=config.epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup_epochs=config.warmup_epochs,
+        decay_factor=config.decay_factor,
+        decay_epochs=config.decay_epochs,
+    )
+
+
+def _state(config: TrainConfig, fed: Input, model: nn.Module, schedule: Schedule | float) -> State:
+    optimizer = make_optimizer(
+        config.optimizer,
+        schedule,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+    return create_state(
+        model,
+        optimizer,
+        jax.random.key(config.seed),
+        jax.ShapeDtypeStruct((1, *fed.shape), jnp.float32),
+        loss=partial(cross_entropy, label_smoothing=config.label_smoothing),
+    )
+
+
+def _prepare(fed: Input) -> Callable[[Any], Array]:
+    return partial(data.normalize, mean=fed.mean, std=fed.std)
+
+
+def _evaluate(state: State, split: data.Split, fed: Input, batch_size: int) -> Evaluation:
+    """On a whole split, by the plain cross-entropy."""
+    state = state.replace(loss=cross_entropy)
+    return evaluate(state, data.batches(split, batch_size), prepare=_prepare(fed))
+
+
+def _fresh_directory(config: TrainConfig) -> Path:
+    source = config.data.rstrip("/").replace(":", "-").split("/")[-1]
+    name = f"{datetime.now():%Y%m%d-%H%M%S}-{config.model}-{source}"
+    directory, n = Path("runs") / name, 1
+    while directory.exists():
+        n += 1
+        directory = Path("runs") / f"{name}-{n}"
+    return directory
+
+
+def _claim(directory: Path, config: TrainConfig, fed: Input) -> None:
+    """Make the run's directory and write config.json into it."""
+    if (directory / "config.json").exists():
+        raise ValueError(
+            f"train_run: {directory} holds a run already; go on with it by resume, or choose another."
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    _write_config(directory, config, fed)
+
+
+def _write_config(directory: Path, config: TrainConfig, fed: Input) -> None:
+    versions = {"jaxcnn": jaxcnn.__version__, "jax": jax.__version__, "flax": flax.__version__}
+    content = {"config": to_json(config), "input": fed._asdict(), "versions": versions}
+    _write_json(directory / "config.json", content)
+
+
+def _check_resumed(directory: Path, config: TrainConfig) -> None:
+    """The run's own config may differ from the one asked for in `epochs` and `out` alone."""
+    own, asked = to_json(read_config(directory)), to_json(config)
+    differing = [
+        f"{name} ({own[name]!r} there, {asked[name]!r} asked for)"
+        for name in own
+        if own[name] != asked[name] and name not in ("epochs", "out")
+    ]
+    if differing:
+        raise ValueError(
+            f"train_run: cannot resume {directory} with another {', '.join(differing)}."
+        )
+
+
+def _write_json(path: Path, content: Any) -> None:
+    """Whole or not at all: a kill leaves the old file or the new one."""
+    written = path.with_name(path.name + ".new")
+    written.write_text(json.dumps(content, indent=2) + "\n")
+    written.replace(path)

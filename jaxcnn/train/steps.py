@@ -1,0 +1,182 @@
+"""One training step and one evaluation, pure and jitted; a researcher can use them alone."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax import struct
+from jax import Array
+from jaxtyping import PRNGKeyArray
+
+from jaxcnn.losses import cross_entropy
+
+Batch = Mapping[str, Any]
+Loss = Callable[[Array, Array], Array]
+
+
+class State(struct.PyTreeNode):
+    """All that changes in training, and (static) the functions that change it."""
+
+    step: Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    key: PRNGKeyArray  # of dropout; step t uses fold_in(key, t)
+    apply: Callable[..., Any] = struct.field(pytree_node=False)
+    optimizer: optax.GradientTransformationExtraArgs = struct.field(pytree_node=False)
+    loss: Loss = struct.field(pytree_node=False)
+
+
+class Evaluation(NamedTuple):
+    """What `evaluate` found: means over the examples, and the confusion counts (true, predicted)."""
+
+    loss: float  # nats, for the default loss
+    accuracy: float
+    confusion: np.ndarray
+
+
+def create_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    key: PRNGKeyArray,
+    x: Array | jax.ShapeDtypeStruct,
+    *,
+    loss: Loss = cross_entropy,
+) -> State:
+    """A fresh training state.
+
+    Args:
+        model: a Linen module with `__call__(x, train)` -> logits.
+        optimizer: any Optax transformation.
+        key: parameters are drawn from it; dropout's keys are split off.
+        x: images of the shape that the model will see, b h w c; only the shape counts.
+        loss: (logits, labels) -> one loss per example.
+    """
+    init_key, dropout_key = jax.random.split(key)
+    images = jnp.zeros((1, *x.shape[1:]), x.dtype)
+    variables = jax.jit(model.init)(init_key, images)
+    return State(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(variables["params"]),
+        key=dropout_key,
+        apply=model.apply,
+        optimizer=optax.with_extra_args_support(optimizer),
+        loss=loss,
+    )
+
+
+@jax.jit
+def train_step(state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
+    """One step of the optimizer on the mean loss of a batch.
+
+    Args:
+        state: of `create_state` or the step before.
+        batch: "image" (b h w c), "label" (integers b or distributions b classes) and, optionally,
+            "weight" (b; 0 leaves an example out of the mean).
+
+    Returns:
+        the next state, and "loss" and "accuracy" (means under the parameters before the step) with
+        "count", the sum of weights.
+    """
+    key = jax.random.fold_in(state.key, state.step)
+    weight = _weight(batch)
+
+    def mean_loss(params: Any) -> tuple[Array, tuple[Array, Any]]:
+        logits, updated = state.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            batch["image"],
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": key},
+        )
+        losses = state.loss(logits.astype(jnp.float32), batch["label"])
+        return _mean(losses, weight), (logits, updated)
+
+    (loss, (logits, updated)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    updates, opt_state = state.optimizer.update(
+        gradient,
+        state.opt_state,
+        state.params,
+        value=loss,
+        grad=gradient,
+        value_fn=lambda params: mean_loss(params)[0],
+    )
+    metrics = {
+        "loss": loss,
+        "accuracy": _mean(_correct(logits, batch["label"]), weight),
+        "count": weight.sum(),
+    }
+    state = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=updated.get("batch_stats", {}),
+        opt_state=opt_state,
+    )
+    return state, metrics
+
+
+@jax.jit
+def predict(state: State, x: Array) -> Array:
+    """Logits of images b h w c, in evaluation mode."""
+    return state.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
+
+
+def evaluate(
+    state: State, batches: Iterable[Batch], *, prepare: Callable[[Any], Any] = jnp.asarray
+) -> Evaluation:
+    """Mean loss, accuracy and confusion counts over batches, in evaluation mode.
+
+    Args:
+        state: whose parameters and batch statistics are used.
+        batches: as for `train_step`, with integer labels; examples of weight 0 do not count.
+        prepare: makes a batch's images what the model takes; runs jitted.
+
+    Raises:
+        ValueError: no examples.
+    """
+    parts = [_evaluate_batch(state, batch, prepare) for batch in batches]
+    count = sum(float(p["count"]) for p in parts)
+    if not count:
+        raise ValueError("evaluate: needs at least one example of positive weight, got none.")
+    return Evaluation(
+        loss=sum(float(p["loss"]) for p in parts) / count,
+        accuracy=sum(float(p["correct"]) for p in parts) / count,
+        confusion=np.sum([np.asarray(p["confusion"]) for p in parts], axis=0).astype(np.int64),
+    )
+
+
+@partial(jax.jit, static_argnums=2)
+def _evaluate_batch(state: State, batch: Batch, prepare: Callable[[Any], Any]) -> dict[str, Array]:
+    logits = predict(state, prepare(batch["image"])).astype(jnp.float32)
+    weight, label = _weight(batch), batch["label"]
+    classes = logits.shape[-1]
+    # An example of weight 0 may hold any label: its loss must not enter, NaN least of all.
+    losses = jnp.where(weight > 0, weight * state.loss(logits, label), 0)
+    counts = jnp.zeros((classes, classes), jnp.float32)
+    return {
+        "loss": losses.sum(),
+        "correct": (weight * _correct(logits, label)).sum(),
+        "count": weight.sum(),
+        "confusion": counts.at[label, logits.argmax(-1)].add(jnp.where(weight > 0, 1, 0)),
+    }
+
+
+def _weight(batch: Batch) -> Array:
+    default = np.ones(batch["image"].shape[0], np.float32)
+    return jnp.asarray(batch.get("weight", default))
+
+
+def _mean(values: Array, weight: Array) -> Array:
+    return jnp.where(weight > 0, weight * values, 0).sum() / jnp.maximum(weight.sum(), 1e-12)
+
+
+def _correct(logits: Array, label: Array) -> Array:
+    truth = label if label.ndim == 1 else label.argmax(-1)
+    return (logits.argmax(-1) == truth).astype(jnp.float32)
