@@ -104,7 +104,7 @@ def read_labelled(images: Path, labels: Path, classes: int) -> Split:
         if array.ndim != axes or array.dtype != np.uint8:
             raise ValueError(
                 f"read_idx: {path} should hold {what}, bytes along {axes} axes; "
-                f"it holds {array.dtype} {array.shape}."
+                f"it holds {array.dtype.name} {array.shape}."
             )
         if not array.size:
             raise ValueError(f"read_idx: {path} holds no {what}, its shape is {array.shape}.")

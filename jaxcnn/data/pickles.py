@@ -1,7 +1,7 @@
 """Pickled arrays and plain containers, read without running anything that a pickle asks for.
 
 A pickle is a program: it may call whatever it can import. Here every import is answered from a
-fixed list of four things that arrays need, and by stand-ins that only note bytes and a shape, so
+fixed list of what arrays need, and by stand-ins that only note bytes and a shape, so
 that not even NumPy's own unpickling code meets a hostile file.
 
 Reference:
@@ -72,43 +72,61 @@ def _text(value: Any) -> str:
     return value
 
 
+def _dtype(code: Any, align: Any = False, copy: Any = False) -> _Dtype:
+    return _Dtype(_text(code))
+
+
+def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
+    if kind != "numpy.ndarray":
+        raise pickle.UnpicklingError("only numpy.ndarray may be rebuilt")
+    return _Array()
+
+
+def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    rebuilt = _Array()
+    rebuilt.array = _array(content, dtype, shape, _text(order))
+    return rebuilt
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    if encoding not in ("latin1", b"latin1") or not isinstance(text, str):
+        raise pickle.UnpicklingError("text is admitted as latin1 only")  # some codecs unpack bombs
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+# Module names of NumPy 1 and 2, and of Python 2 and 3. The last three are how Python 3 writes bytes
+# into an old protocol.
+ADMITTED = {
+    ("numpy", "dtype"): _dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("builtins", "bytes"): _no_bytes,
+}
+
+
 class _Unpickler(pickle.Unpickler):
-    """Imports nothing. The answers are bound methods and a string: a pickle cannot change them."""
+    """Imports nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
-            return "numpy.ndarray" if name == "ndarray" else self._dtype
-        if module in {"numpy.core.multiarray", "numpy._core.multiarray"} and name == "_reconstruct":
-            return self._reconstruct
-        if module in {"numpy.core.numeric", "numpy._core.numeric"} and name == "_frombuffer":
-            return self._frombuffer
-        if (module, name) == ("_codecs", "encode"):
-            return self._encode
-        raise pickle.UnpicklingError(
-            f"it asks for {module}.{name}, and only arrays and plain containers are admitted"
-        )
+        if (module, name) == ("numpy", "ndarray"):
+            return "numpy.ndarray"
+        if (module, name) not in ADMITTED:
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, and only arrays and plain containers are admitted"
+            )
+        stand_in = ADMITTED[module, name]
+        return lambda *args: stand_in(*args)  # a new one: a pickle may set attributes of it
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("it refers to something outside the file")
-
-    def _dtype(self, code: Any, align: Any = False, copy: Any = False) -> _Dtype:
-        return _Dtype(_text(code))
-
-    def _reconstruct(self, kind: Any, shape: Any, code: Any) -> _Array:
-        if kind != "numpy.ndarray":
-            raise pickle.UnpicklingError("only numpy.ndarray may be rebuilt")
-        return _Array()
-
-    def _frombuffer(self, content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-        rebuilt = _Array()
-        rebuilt.array = _array(content, dtype, shape, _text(order))
-        return rebuilt
-
-    def _encode(self, text: Any, encoding: Any) -> bytes:
-        # How Python 3 writes bytes into an old protocol. Other codecs can unpack bombs.
-        if encoding not in ("latin1", b"latin1") or not isinstance(text, str):
-            raise pickle.UnpicklingError("text is admitted as latin1 only")
-        return text.encode("latin1")
 
 
 def read_pickle(content: bytes, where: str) -> dict[Any, Any]:
