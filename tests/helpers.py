@@ -73,7 +73,40 @@ def assert_transforms(f: Callable[..., jax.Array], *args: Any, bfloat16: bool = 
         assert_close(low, f(*rounded), "bfloat16", where="bfloat16")
 
 
+def assert_finite(f: Callable[..., jax.Array], *args: Any) -> None:
+    """f, its jvp and its vjp have no infinity and no NaN, in float32 and bfloat16."""
+
+    @jax.jit
+    def all_of_it(args: Any, tangents: Any) -> Any:
+        y, back = jax.vjp(f, *args)
+        return y, jax.jvp(f, args, tangents)[1], back(jnp.ones_like(y))
+
+    for dtype in (jnp.float32, jnp.bfloat16):
+        cast = jax.tree.map(lambda a, dtype=dtype: jnp.asarray(a, dtype), args)
+        # Unlike tangents: equal ones would cancel in a difference.
+        tangents = jax.tree.map(lambda a: array(*a.shape, seed=9).astype(a.dtype), cast)
+        for leaf in jax.tree.leaves(all_of_it(cast, tangents)):
+            assert jnp.isfinite(leaf).all(), f"{dtype.__name__}: {leaf}"
+
+
 def golden(name: str) -> dict[str, np.ndarray]:
     """Values computed by PyTorch and committed, with the script that made them."""
     with np.load(Path(__file__).parent / "golden" / f"{name}.npz") as file:
         return dict(file)
+
+
+def assert_golden(
+    f: Callable[..., jax.Array], values: dict[str, np.ndarray], case: str, *names: str
+) -> None:
+    """f of the case's `names`, and the gradients of sum(sin(f)), as recorded in float64."""
+
+    @jax.jit
+    def value_and_gradients(*args: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        y, pullback = jax.vjp(f, *args)
+        return y, pullback(jnp.cos(y))
+
+    with jax.enable_x64(True):
+        y, gradients = value_and_gradients(*(values[f"{case}.{name}"] for name in names))
+        assert_close(y, values[f"{case}.y"], "golden", where=case)
+        for name, gradient in zip(names, gradients, strict=True):
+            assert_close(gradient, values[f"{case}.d{name}"], "golden", where=f"{case}.d{name}")

@@ -18,9 +18,25 @@ def per_axis(function: str, option: str, value: PerAxis, axes: int) -> tuple[int
     return values
 
 
-def output_length(length: int, window: int, stride: int, low: int, high: int, dilation: int) -> int:
-    """floor((length + low + high - dilation (window - 1) - 1) / stride) + 1: how many fit."""
-    return (length + low + high - dilation * (window - 1) - 1) // stride + 1
+def output_length(
+    length: int,
+    window: int,
+    stride: int,
+    low: int,
+    high: int,
+    dilation: int,
+    ceil_mode: bool = False,
+) -> int:
+    """floor((length + low + high - dilation (window - 1) - 1) / stride) + 1: how many fit.
+
+    In ceil mode the last window may hang over the high side, but it starts inside the image or
+    its low padding, as in PyTorch.
+    """
+    spare = length + low + high - dilation * (window - 1) - 1
+    if not ceil_mode:
+        return spare // stride + 1
+    windows = -(-spare // stride) + 1
+    return windows - 1 if (windows - 1) * stride >= length + low else windows
 
 
 def pad_pairs(
@@ -31,6 +47,7 @@ def pad_pairs(
     window: Sequence[int],
     stride: Sequence[int],
     dilation: Sequence[int],
+    ceil_mode: bool = False,
 ) -> tuple[tuple[int, int], ...]:
     """Padding as one (low, high) pair for each spatial axis; raises where no window fits.
 
@@ -62,7 +79,7 @@ def pad_pairs(
     if any(low < 0 or high < 0 for low, high in pairs):
         raise ValueError(f"{function}: padding must not be negative, got {padding!r}.")
     for n, k, s, (low, high), d in zip(lengths, window, stride, pairs, dilation, strict=True):
-        if output_length(n, k, s, low, high, d) < 1:
+        if output_length(n, k, s, low, high, d, ceil_mode) < 1:
             raise ValueError(
                 f"{function}: a window of {k} (dilation {d}) does not fit into {n} pixels "
                 f"with padding {(low, high)}."

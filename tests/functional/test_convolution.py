@@ -2,7 +2,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import array, assert_close, assert_gradients, assert_transforms
+from helpers import (
+    array,
+    assert_close,
+    assert_golden,
+    assert_gradients,
+    assert_transforms,
+    golden,
+)
 from jaxcnn.functional.convolution import (
     conv,
     conv_transpose,
@@ -54,6 +61,36 @@ def test_conv_is_the_loop(x64, shape, window, c_out, stride, padding, pairs, dil
     y = conv(x, kernel, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
     expected = conv_loop(np.asarray(x), np.asarray(kernel), stride, pairs, dilation, groups)
     assert_close(y, expected + np.asarray(bias), "float64")
+
+
+PYTORCH = {
+    "conv1d": {"stride": 2, "padding": 1, "groups": 2},
+    "conv2d": {"padding": [(1, 1), (0, 0)], "stride": (2, 1)},
+    "conv2d_groups": {"padding": 2, "dilation": (2, 1), "groups": 2},
+    "conv3d": {"padding": 1, "dilation": (1, 1, 2)},
+    "conv_transpose1d": {"stride": 2, "output_padding": 1},
+    "conv_transpose2d": {"stride": (2, 3), "padding": 1, "output_padding": (1, 2), "groups": 2},
+    "conv_transpose2d_dilation": {
+        "dilation": 2,
+        "padding": [(0, 0), (1, 1)],
+        "output_padding": 1,
+    },
+    "conv_transpose3d": {"stride": 2, "padding": [(1, 1), (0, 0), (1, 1)], "groups": 2},
+}
+
+
+@pytest.mark.parametrize("case", PYTORCH)
+def test_conv_and_conv_transpose_are_pytorch(case):
+    function = conv_transpose if "transpose" in case else conv
+    values = golden("functional")
+    assert_golden(
+        lambda x, kernel, bias: function(x, kernel, bias, **PYTORCH[case]),
+        values,
+        case,
+        "x",
+        "kernel",
+        "bias",
+    )
 
 
 def test_conv_gradients():
