@@ -74,10 +74,9 @@ def _contents(place: Place, files: tuple[str, ...]) -> dict[str, bytes]:
         with tarfile.open(place.path, "r:*") as archive:
             for entry in archive:
                 name = Path(entry.name).name
-                stream = archive.extractfile(entry) if name in files else None
-                if stream is not None:
-                    with stream:
-                        contents[name] = stream.read()
+                if name in files and entry.isfile():  # no links
+                    stream = archive.extractfile(entry)
+                    contents[name] = stream.read() if stream else b""
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise ValueError(
             f"read_cifar: {place.path} is no tar archive, or truncated or corrupt: {error}."

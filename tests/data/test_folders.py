@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcnn.data.folders import load_folder
+from jaxcnn.data.images import resize, to_channels
+
+
+def picture(path, *, size=(6, 5), channels=3, seed=0):
+    """Writes a random picture and returns its pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, channels), np.uint8)
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
+    return pixels
+
+
+def fill(root, classes=("b", "a"), n=5, **options):
+    seeds = iter(range(100))
+    return {
+        f"{c}/{i}.png": picture(root / c / f"{i}.png", seed=next(seeds), **options)
+        for c in classes
+        for i in range(n)
+    }
+
+
+def test_split_in_folders(tmp_path):
+    train = fill(tmp_path / "train")
+    test = fill(tmp_path / "test", n=2)
+    fill(tmp_path / "val", n=1)
+    (tmp_path / "extra").mkdir()
+    dataset = load_folder(tmp_path)
+    assert dataset.name == f"folder:{tmp_path}"
+    assert dataset.classes == ("a", "b")
+    assert dataset.train.labels.tolist() == [0] * 5 + [1] * 5
+    np.testing.assert_array_equal(dataset.train.images, [train[k] for k in sorted(train)])
+    np.testing.assert_array_equal(dataset.test.images, [test[k] for k in sorted(test)])
+
+
+def test_val_is_the_test_where_there_is_no_other(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "val", n=1)
+    assert len(load_folder(tmp_path).test) == 2
+    assert len(load_folder(tmp_path).train) == 10
+
+
+@pytest.mark.parametrize("inside", ["", "train"])
+def test_a_fifth_is_held_out(tmp_path, inside):
+    pictures = fill(tmp_path / inside, n=10)
+    dataset = load_folder(tmp_path)
+    assert dataset.train.labels.tolist() == [0] * 8 + [1] * 8
+    assert dataset.test.labels.tolist() == [0] * 2 + [1] * 2
+    every = np.concatenate([dataset.train.images, dataset.test.images])
+    assert {x.tobytes() for x in every} == {x.tobytes() for x in pictures.values()}
+    np.testing.assert_array_equal(dataset.test.images, load_folder(tmp_path).test.images)
+
+
+def test_classes_called_train_and_test(tmp_path):
+    fill(tmp_path, classes=("train", "test", "car"))
+    assert load_folder(tmp_path).classes == ("car", "test", "train")
+
+
+def test_size_is_that_of_the_first_image_or_the_one_asked_for(tmp_path):
+    first = picture(tmp_path / "train" / "a" / "1.png", size=(6, 5))
+    second = picture(tmp_path / "train" / "a" / "2.png", size=(9, 9), seed=1)
+    picture(tmp_path / "test" / "a" / "1.png", size=(3, 12), seed=2)
+    train = load_folder(tmp_path).train.images
+    np.testing.assert_array_equal(train, [first, resize(second[None], (6, 5))[0]])
+    dataset = load_folder(tmp_path, (4, 7))
+    assert dataset.train.images.shape == (2, 4, 7, 3)
+    assert dataset.test.images.shape == (1, 4, 7, 3)
+
+
+def test_gray_only_where_all_are_gray(tmp_path):
+    gray = fill(tmp_path / "train", channels=1)
+    fill(tmp_path / "test", channels=1, n=1)
+    train = load_folder(tmp_path).train.images
+    np.testing.assert_array_equal(train, [gray[k] for k in sorted(gray)])
+    picture(tmp_path / "test" / "b" / "9.png")
+    train = load_folder(tmp_path).train.images
+    np.testing.assert_array_equal(train, [to_channels(gray[k], 3) for k in sorted(gray)])
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    fill(tmp_path)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "a" / ".DS_Store").write_text("not a picture")
+    (tmp_path / "README.txt").write_text("beside the classes")
+    assert load_folder(tmp_path).classes == ("a", "b")
+    assert len(load_folder(tmp_path).train) == 8
+
+
+def test_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"folder: there is no directory .*absent"):
+        load_folder(tmp_path / "absent")
+    with pytest.raises(ValueError, match=r"folder: \S+ holds no classes"):
+        load_folder(tmp_path)
+    picture(tmp_path / "a" / "0.png")
+    with pytest.raises(ValueError, match=r"folder: \S+ holds 1 images, too few to hold out a test"):
+        load_folder(tmp_path)
+    fill(tmp_path)
+    (tmp_path / "c").mkdir()
+    with pytest.raises(ValueError, match=r"folder: the class \S+c is empty"):
+        load_folder(tmp_path)
+    (tmp_path / "c" / ".hidden").touch()
+    with pytest.raises(ValueError, match=r"folder: the class \S+c is empty"):
+        load_folder(tmp_path)
+    (tmp_path / "c" / "d").mkdir()
+    with pytest.raises(ValueError, match=r"folder: \S+c\Wd should be an image, and is no file"):
+        load_folder(tmp_path)
+
+
+def test_damaged_pictures_are_named(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "test", n=1)
+    path = tmp_path / "train" / "b" / "3.png"
+    whole = path.read_bytes()
+    for content, match in (
+        (b"", r"3\.png is empty"),
+        (b"text", r"3\.png is no image"),
+        (whole[:70], r"3\.png cannot be decoded"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"read_image: \S+b\W{match}"):
+            load_folder(tmp_path)
+
+
+def test_an_unknown_class_in_the_test(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "test", classes=("a", "zebra"))
+    with pytest.raises(ValueError, match=r"folder: \S+zebra is a class that the training images"):
+        load_folder(tmp_path)
