@@ -1,0 +1,39 @@
+"""Where the experiments' results go: one JSON file for each experiment, with what ran it."""
+
+import datetime
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def record(name: str, result: Mapping[str, Any], smoke: bool) -> None:
+    """Print an experiment's result and write it to results/NAME.json; a smoke run writes nothing.
+
+    Args:
+        name: the experiment's file without its ending.
+        result: plain numbers and strings.
+        smoke: two steps prove that the code runs, not what it claims.
+    """
+    for key, value in result.items():
+        print(f"{key}: {value:.6g}" if isinstance(value, float) else f"{key}: {value}")
+    if smoke:
+        return
+    device = jax.devices()[0]
+    entry = {
+        "experiment": name,
+        "date": datetime.date.today().isoformat(),
+        "jax": jax.__version__,
+        "platform": device.platform,
+        "device": device.device_kind,
+        "cores": os.cpu_count(),
+        "result": dict(result),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(entry, indent=2, allow_nan=False)
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")

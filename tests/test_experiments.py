@@ -1,0 +1,83 @@
+"""Every file in experiments/ that has a `main` runs two steps; and what these runs claim."""
+
+import importlib.util
+import json
+import math
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from helpers import assert_close
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+FILES = sorted(p for p in EXPERIMENTS.glob("*.py") if "\ndef main(" in p.read_text("utf-8"))
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import an experiment as `python experiments/NAME.py` does: its folder is on the path."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    return load
+
+
+def test_there_are_experiments():
+    assert "smallest_networks" in [path.stem for path in FILES]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_smoke(path, load):
+    before = {p: p.read_bytes() for p in (EXPERIMENTS / "results").glob("*")}
+    module = load(path.stem)
+    for word in ("Command:", "Hardware:", "Time:", "Result:"):
+        assert word in module.__doc__, f"the header of {path.name} lacks {word}"
+    result = module.main(module.Config(smoke=True))
+    assert result
+    for value in jax.tree.leaves(result):
+        assert isinstance(value, str | int | float), f"{value!r} is no plain number"
+        assert isinstance(value, str) or math.isfinite(value)
+    assert {p: p.read_bytes() for p in (EXPERIMENTS / "results").glob("*")} == before
+
+
+def test_results_belong_to_experiments():
+    for path in (EXPERIMENTS / "results").glob("*.json"):
+        entry = json.loads(path.read_text("utf-8"))
+        assert entry["experiment"] == path.stem
+        assert path.stem in [file.stem for file in FILES]
+        assert {"date", "jax", "platform", "device", "cores", "result"} <= entry.keys()
+
+
+def test_record(load, monkeypatch, tmp_path, capsys):
+    recording = load("recording")
+    monkeypatch.setattr(recording, "RESULTS", tmp_path / "results")
+    recording.record("some", {"loss": 0.123456789, "steps": 2, "net": "tiny"}, smoke=True)
+    assert capsys.readouterr().out == "loss: 0.123457\nsteps: 2\nnet: tiny\n"
+    assert not (tmp_path / "results").exists()
+    recording.record("some", {"loss": 0.5}, smoke=False)
+    entry = json.loads((tmp_path / "results" / "some.json").read_text("utf-8"))
+    assert entry["result"] == {"loss": 0.5}
+    assert entry["jax"] == jax.__version__
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        recording.record("some", {"loss": math.nan}, smoke=False)
+
+
+def test_smallest_networks(load):
+    networks = load("smallest_networks")
+    result = networks.perceptron(steps=100)
+    assert_close(result["perceptron_w"], 117.8 / 117.25)
+    assert_close(result["perceptron_least_squares_w"], 117.8 / 117.25)
+    result = networks.patterns(jax.random.key(0), steps=100)
+    assert_close(result["patterns_first_loss"], math.log(3))
+    assert result["patterns_test_accuracy"] > 0.99
+    result = networks.two_layer(jax.random.key(0), steps=50)
+    assert result["two_layer_worst_gradient_difference"] <= 1e-5
+    assert result["two_layer_loss"] < 0.5 * result["two_layer_first_loss"]
