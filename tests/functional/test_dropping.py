@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from helpers import array, assert_close, assert_gradients, assert_transforms
@@ -11,17 +12,11 @@ SHARED = {dropout: (), spatial_dropout: (1, 2), drop_path: (1, 2, 3)}  # axes wi
 
 
 @pytest.mark.parametrize("f", FUNCTIONS)
-def test_kept_values_are_scaled(x64, f):
-    x = array(6, 2, 3, 8)
-    y = f(KEY, x, 0.3, train=True)
+def test_kept_and_dropped(f):
+    x = array(40, 2, 3, 8)
+    y = np.asarray(f(KEY, x, 0.3, train=True))
     kept = y != 0
-    assert 0 < kept.sum() < kept.size
-    assert_close(y, jnp.where(kept, x / 0.7, 0), "float64")
-
-
-@pytest.mark.parametrize("f", FUNCTIONS)
-def test_what_is_dropped_together(f):
-    kept = f(KEY, jnp.ones((40, 2, 3, 8)), 0.5, train=True) != 0
+    assert_close(y, np.where(kept, x, 0) / 0.7)
     axes = SHARED[f]
     assert_close(kept.any(axis=axes), kept.all(axis=axes), "exact")
     for axis in set(range(4)) - set(axes):  # and the other axes draw for themselves
@@ -39,29 +34,27 @@ def test_mean_is_preserved(f, rate):
 
 
 @pytest.mark.parametrize("f", FUNCTIONS)
-def test_gradient_is_the_mask(f):
+def test_gradients_are_the_mask_and_transforms(f):
+    def g(x):
+        return f(KEY, x, 0.4, train=True)
+
     x = array(3, 2, 2, 2)
-    mask = f(KEY, jnp.ones_like(x), 0.4, train=True)
-    y, pullback = jax.vjp(lambda x: f(KEY, x, 0.4, train=True), x)
+    mask = np.asarray(g(jnp.ones_like(x)))
+    y, pullback = jax.vjp(g, x)
     assert_close(y, mask * x)
     assert_close(pullback(jnp.ones_like(x))[0], mask, "exact")
-    assert_close(jax.jvp(lambda x: f(KEY, x, 0.4, train=True), (x,), (x,))[1], mask * x)
-    assert_gradients(lambda x: f(KEY, x, 0.4, train=True), x)
-
-
-@pytest.mark.parametrize("f", FUNCTIONS)
-def test_transforms(f):
-    assert_transforms(lambda x: f(KEY, x, 0.5, train=True), array(4, 2, 2, 3))
+    assert_gradients(g, x)
+    assert_transforms(g, x)
 
 
 @pytest.mark.parametrize("f", FUNCTIONS)
 def test_keys(f):
-    x = array(64, 1, 1, 2)
+    x = array(40, 2, 3, 8)
     y = f(KEY, x, 0.5, train=True)
     assert_close(f(KEY, x, 0.5, train=True), y, "exact")
     keys = jax.random.split(KEY, 2)
     a, b = jax.jit(jax.vmap(lambda key: f(key, x, 0.5, train=True)))(keys)
-    assert (a != b).any()
+    assert (np.asarray(a) != np.asarray(b)).any()
     assert_close(a, f(keys[0], x, 0.5, train=True), where="vmap over keys")
     assert_close(f(jax.random.PRNGKey(7), x, 0.5, train=True), y, "exact", where="old-style key")
 
@@ -74,10 +67,8 @@ def test_extreme_rates(f):
     y, pullback = jax.vjp(lambda x: f(KEY, x, 1.0, train=True), x)
     assert_close(y, jnp.zeros_like(x), "exact")
     assert_close(pullback(x)[0], jnp.zeros_like(x), "exact")
-    high = f(KEY, jnp.full((2, 2, 2, 2), jnp.inf), 0.9, train=True)
-    assert not jnp.isnan(high).any()
-    empty = f(KEY, jnp.zeros((0, 2, 2, 2)), 0.5, train=True)
-    assert empty.shape == (0, 2, 2, 2)
+    assert not np.isnan(f(KEY, jnp.inf * jnp.ones((2, 2, 2, 2)), 0.9, train=True)).any()
+    assert f(KEY, jnp.zeros((0, 2, 2, 2)), 0.5, train=True).shape == (0, 2, 2, 2)
 
 
 @pytest.mark.parametrize("f", FUNCTIONS)

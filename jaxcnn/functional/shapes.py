@@ -1,0 +1,232 @@
+"""What shapes tell before anything runs: output sizes, receptive fields, parameters, costs."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+from jaxcnn.functional.windows import Padding, PerAxis, output_length, pad_pairs, per_axis
+
+# Primitives that run the function inside them once. What else holds a function may run it any
+# number of times (`while`, kernels over a grid, shards of a mesh).
+_CALLS = frozenset(
+    ["jit", "closed_call", "core_call", "composite", "custom_jvp_call", "custom_vjp_call", "remat2"]
+)
+
+
+def output_size(
+    size: int,
+    window: int,
+    *,
+    stride: int = 1,
+    padding: Padding = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+) -> int:
+    r"""How many windows fit along one axis: the output's pixels of a convolution or a pooling.
+
+    floor((size + low + high - dilation (window - 1) - 1) / stride) + 1.
+
+    Args:
+        size: pixels of the input.
+        window: taps of the window.
+        stride: pixels from one window to the next.
+        padding: "SAME", "VALID", an int (that many on both sides) or one (low, high) pair in a
+            list.
+        dilation: pixels between neighbouring taps.
+        ceil_mode: round up instead, but let no window start beyond the image and its low padding.
+
+    Returns:
+        pixels.
+
+    Raises:
+        ValueError: an option below 1, negative padding, or a window that does not fit.
+
+    Example:
+        >>> output_size(32, 5)
+        28
+        >>> output_size(224, 11, stride=4, padding=2)
+        55
+
+    Reference:
+        Dumoulin & Visin (2016), A guide to convolution arithmetic for deep learning, section 2,
+        https://arxiv.org/abs/1603.07285.
+    """
+    for option, value in (("window", window), ("stride", stride), ("dilation", dilation)):
+        per_axis("output_size", option, value, axes=1)
+    ((low, high),) = pad_pairs(
+        "output_size",
+        padding,
+        lengths=(size,),
+        window=(window,),
+        stride=(stride,),
+        dilation=(dilation,),
+        ceil_mode=ceil_mode,
+    )
+    return output_length(size, window, stride, low, high, dilation, ceil_mode)
+
+
+def receptive_field(layers: Sequence[Sequence[PerAxis]]) -> int | tuple[int, ...]:
+    r"""How many pixels of the input one pixel of the output sees.
+
+    1 + sum_l dilation_l (window_l - 1) prod_{i < l} stride_i.
+
+    Args:
+        layers: (window, stride) or (window, stride, dilation) of each convolution or pooling in
+            turn, the one next to the input first; numbers, or tuples with one per axis.
+
+    Returns:
+        pixels; a tuple with one number per axis where any layer is given per axis.
+
+    Raises:
+        ValueError: a layer with fewer or more entries, values below 1, or tuples of unlike length.
+
+    Example:
+        >>> receptive_field([(3, 1), (3, 1), (3, 1)])  # as far as one 7x7 sees
+        7
+        >>> receptive_field([(3, 2), ((3, 5), 1, 2)])
+        (11, 19)
+
+    Reference:
+        Araujo, Norris & Sim (2019), Computing receptive fields of convolutional neural networks,
+        equation 2, https://distill.pub/2019/computing-receptive-fields/.
+    """
+    tuples = [value for layer in layers for value in layer if not isinstance(value, int)]
+    axes = len(tuples[0]) if tuples else 1
+    field, jump = [1] * axes, [1] * axes  # jump: input pixels from one pixel here to the next
+    for layer in layers:
+        if len(layer) not in (2, 3):
+            raise ValueError(
+                "receptive_field: a layer is (window, stride) or (window, stride, dilation), "
+                f"got {layer!r}."
+            )
+        window, stride, dilation = (*layer, 1)[:3]
+        k = per_axis("receptive_field", "window", window, axes)
+        s = per_axis("receptive_field", "stride", stride, axes)
+        d = per_axis("receptive_field", "dilation", dilation, axes)
+        field = [field[a] + d[a] * (k[a] - 1) * jump[a] for a in range(axes)]
+        jump = [jump[a] * s[a] for a in range(axes)]
+    return tuple(field) if tuples else field[0]
+
+
+def count_parameters(params: Any) -> int:
+    """How many numbers a pytree of arrays holds.
+
+    Args:
+        params: arrays, or `jax.ShapeDtypeStruct`s as `jax.eval_shape` gives them.
+
+    Returns:
+        the sum of the sizes.
+
+    Raises:
+        ValueError: a leaf without a shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> count_parameters({"kernel": jnp.zeros((5, 5, 3, 1)), "bias": jnp.zeros(1)})
+        76
+
+    """
+    leaves = jax.tree.leaves(params)
+    for leaf in leaves:
+        if not hasattr(leaf, "shape"):
+            raise ValueError(
+                "count_parameters: leaves need to be arrays or ShapeDtypeStructs, "
+                f"got {type(leaf).__name__}."
+            )
+    return sum(math.prod(leaf.shape) for leaf in leaves)
+
+
+def multiply_adds(f: Callable[..., Any], *args: Any) -> int:
+    r"""How many multiply-adds the convolutions and dot products of f(*args) take.
+
+    A dot product of length n takes n. A convolution takes, along each axis, one per output pixel
+    and tap of the kernel, those that see padding included: in all
+    b prod(out) c_out prod(window) c_in / groups. A transposed convolution with a stride above 1
+    takes what the convolution that it transposes takes, one per input pixel and tap: the zeros
+    between its pixels count nothing, products that fall off its edges do.
+
+    Nothing is computed: f is traced, through jit, remat, custom derivatives and `scan` (times its
+    length); of the branches of a `cond` the dearest counts. Element-wise work, sums, FFTs and
+    linear solvers count nothing, and neither does a convolution written as sums of shifted images.
+
+    Args:
+        f: any traceable function; options belong into a lambda.
+        args: its arguments: arrays or `jax.ShapeDtypeStruct`s, or pytrees of them.
+
+    Returns:
+        multiply-adds for the whole batch; twice as many floating-point operations.
+
+    Raises:
+        ValueError: products inside a while loop, or in what else runs its inside an unknown
+            number of times.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> multiply_adds(jnp.dot, jnp.ones((2, 3)), jnp.ones((3, 4)))
+        24
+
+    """
+    return _count(jax.make_jaxpr(f)(*args))
+
+
+def _count(jaxpr: Jaxpr | ClosedJaxpr) -> int:
+    return sum(_cost(equation) for equation in jaxpr.eqns)
+
+
+def _cost(equation: JaxprEqn) -> int:
+    name = equation.primitive.name
+    if name == "dot_general":
+        return _dot_cost(equation)
+    if name == "conv_general_dilated":
+        return _conv_cost(equation)
+    inside = [_count(jaxpr) for jaxpr in _jaxprs(equation)]
+    if not any(inside):
+        return 0
+    if name == "scan":
+        return equation.params["length"] * sum(inside)
+    if name == "cond":
+        return max(inside)
+    if name in _CALLS:
+        return sum(inside)
+    raise ValueError(
+        f"multiply_adds: the products inside {name!r} run an unknown number of times; "
+        "count the function inside it, or use a loop of fixed length (`jax.lax.scan`)."
+    )
+
+
+def _jaxprs(equation: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
+    found = []
+    for value in equation.params.values():
+        values = value if isinstance(value, tuple) else (value,)
+        found += [v for v in values if isinstance(v, Jaxpr | ClosedJaxpr)]
+    return found
+
+
+def _dot_cost(equation: JaxprEqn) -> int:
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    left, out = _shape(equation.invars[0]), _shape(equation.outvars[0])
+    return math.prod(out) * math.prod(left[axis] for axis in contracted)
+
+
+def _conv_cost(equation: JaxprEqn) -> int:
+    x, kernel = (_shape(variable) for variable in equation.invars)
+    out = _shape(equation.outvars[0])
+    numbers = equation.params["dimension_numbers"]
+    out_batch, out_channels, *out_axes = numbers.out_spec
+    _, in_channels, *window_axes = numbers.rhs_spec
+    cost = out[out_batch] * out[out_channels] * kernel[in_channels]
+    spatial = zip(
+        numbers.lhs_spec[2:], window_axes, out_axes, equation.params["lhs_dilation"], strict=True
+    )
+    for x_axis, window_axis, out_axis, spread in spatial:
+        # With zeros inserted (spread > 1) each tap meets each true pixel of x once.
+        pixels = out[out_axis] if spread == 1 else x[x_axis]
+        cost *= pixels * kernel[window_axis]
+    return cost
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
