@@ -38,8 +38,6 @@ def load_folder(root: Path, size: tuple[int, int] | None = None) -> Dataset:
         raise FileNotFoundError(f"folder: there is no directory {root}.")
     train_root = root / "train" if _directories(root / "train") else root
     test_root = next((p for n in ("test", "val") if _directories(p := root / n)), None)
-    if train_root == root:
-        test_root = None
     classes = [d.name for d in _directories(train_root)]
     if not classes:
         raise ValueError(f"folder: {train_root} holds no classes, one directory each.")

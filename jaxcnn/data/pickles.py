@@ -9,7 +9,6 @@ Reference:
 """
 
 import io
-import math
 import pickle
 from typing import Any
 
@@ -28,8 +27,8 @@ class _Dtype:
 
     def __setstate__(self, state: Any) -> None:
         # (version, byte order, subdtype, names, fields, item size, alignment, flags)
-        if not isinstance(state, tuple) or len(state) < 5 or any(s is not None for s in state[2:5]):
-            raise pickle.UnpicklingError("an array's type must be a plain number type")
+        if not isinstance(state, tuple) or len(state) < 2:
+            raise pickle.UnpicklingError("the state of an array's type must name a byte order")
         self.order = _text(state[1])
 
     def resolve(self) -> np.dtype:
@@ -58,10 +57,9 @@ def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
         raise pickle.UnpicklingError("an array must be bytes with a type")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise pickle.UnpicklingError(f"an array's shape must be non-negative integers, got {shape}")
-    kind = dtype.resolve()
-    if math.prod(shape) * kind.itemsize != len(content):
-        raise pickle.UnpicklingError(f"an array of shape {shape} got {len(content)} bytes")
-    return np.frombuffer(content, kind).reshape(shape, order="F" if order == "F" else "C")
+    return np.frombuffer(content, dtype.resolve()).reshape(
+        shape, order="F" if order == "F" else "C"
+    )
 
 
 def _text(value: Any) -> str:
