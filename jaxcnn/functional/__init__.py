@@ -24,6 +24,14 @@ from jaxcnn.functional.convolution import (
 )
 from jaxcnn.functional.dropping import drop_path, dropout, spatial_dropout
 from jaxcnn.functional.linear import dense
+from jaxcnn.functional.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    mean_subtraction,
+)
 from jaxcnn.functional.pooling import (
     adaptive_avg_pool,
     avg_pool,
@@ -36,6 +44,7 @@ from jaxcnn.functional.pooling import (
 __all__ = [
     "adaptive_avg_pool",
     "avg_pool",
+    "batch_norm",
     "conv",
     "conv_transpose",
     "dense",
@@ -44,15 +53,20 @@ __all__ = [
     "elu",
     "gelu",
     "global_avg_pool",
+    "group_norm",
     "hard_swish",
     "initializers",
+    "instance_norm",
+    "layer_norm",
     "leaky_relu",
+    "local_response_norm",
     "locally_connected",
     "log_softmax",
     "max_pool",
     "max_pool_with_argmax",
     "max_unpool",
     "maxout",
+    "mean_subtraction",
     "normalized_cross_correlation",
     "relu",
     "relu6",
