@@ -9,6 +9,8 @@ import pytest
 
 mpl.use("agg")
 
+collect_ignore_glob = ["golden/make_*.py"]  # they need PyTorch; their results are committed
+
 
 @pytest.fixture
 def x64():

@@ -1,5 +1,6 @@
 """The command line: `jaxcnn <verb>` parses, calls a room and prints; it has no logic of its own."""
 
+import difflib
 import sys
 from collections.abc import Sequence
 
@@ -12,14 +13,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb and exit: 0 done, 1 failed, 2 wrong input, 130 stopped by Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        table = {
+            "train": verbs.training(verbs.resumed_config(arguments)),
+            "evaluate": verbs.evaluate,
+            "predict": verbs.predict,
+            "summary": verbs.summary,
+            "doctor": verbs.doctor,
+        }
+        if arguments and not arguments[0].startswith("-") and arguments[0] not in table:
+            close = difflib.get_close_matches(arguments[0], table, n=1)
+            guess = f"; did you mean {close[0]!r}?" if close else "."
+            raise ValueError(f"no verb {arguments[0]!r}{guess} Verbs: {', '.join(table)}.")
         code = tyro.extras.subcommand_cli_from_dict(
-            {
-                "train": verbs.training(verbs.resumed_config(arguments)),
-                "evaluate": verbs.evaluate,
-                "predict": verbs.predict,
-                "summary": verbs.summary,
-                "doctor": verbs.doctor,
-            },
+            table,
             prog="jaxcnn",
             description="A JIT-compiled, functional CNN library on JAX.",
             args=arguments,

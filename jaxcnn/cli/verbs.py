@@ -25,6 +25,7 @@ from jaxcnn.train import (
     train_run,
 )
 
+Json = Annotated[bool, tyro.conf.arg(name="json")]
 EXIT_CODES = {"finished": 0, "diverged": 1, "interrupted": 130}
 
 
@@ -77,7 +78,7 @@ def resumed_config(arguments: Sequence[str]) -> TrainConfig:
 
 def evaluate(
     run: tyro.conf.Positional[Path],
-    json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_output: Json = False,
 ) -> int:
     """Test the best checkpoint of a run on its data set's test images.
 
@@ -100,7 +101,7 @@ def predict(
     run: tyro.conf.Positional[Path],
     images: tyro.conf.Positional[tuple[Path, ...]],
     top: int = 5,
-    json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_output: Json = False,
 ) -> int:
     """Classify image files with the best checkpoint of a run.
 
@@ -114,7 +115,10 @@ def predict(
         raise ValueError("predict: needs at least one image file, got none.")
     for path, guesses in zip(images, predict_run(load_run(run), images, top=top), strict=True):
         if json_output:
-            print(json.dumps({"image": str(path), "top": [g._asdict() for g in guesses]}))
+            top_classes = [
+                {"index": g.label, "name": g.name, "probability": g.probability} for g in guesses
+            ]
+            print(json.dumps({"image": str(path), "top": top_classes}))
             continue
         print(path)
         for guess in guesses:

@@ -25,62 +25,10 @@ Field = tuple[Span, ...] | str | None  # one span an axis; WHOLE; None: independ
 WHOLE = "whole"
 
 ELEMENTWISE = frozenset(
-    [
-        "abs",
-        "add",
-        "add_any",
-        "and",
-        "atan2",
-        "cbrt",
-        "ceil",
-        "clamp",
-        "convert_element_type",
-        "copy",
-        "copy_p",
-        "cos",
-        "cosh",
-        "div",
-        "eq",
-        "erf",
-        "erf_inv",
-        "erfc",
-        "exp",
-        "exp2",
-        "expm1",
-        "floor",
-        "ge",
-        "gt",
-        "integer_pow",
-        "is_finite",
-        "le",
-        "log",
-        "log1p",
-        "logistic",
-        "lt",
-        "max",
-        "min",
-        "mul",
-        "ne",
-        "neg",
-        "not",
-        "optimization_barrier",
-        "or",
-        "pow",
-        "rem",
-        "round",
-        "rsqrt",
-        "select_n",
-        "sign",
-        "sin",
-        "sinh",
-        "sqrt",
-        "square",
-        "stop_gradient",
-        "sub",
-        "tan",
-        "tanh",
-        "xor",
-    ]
+    """abs add add_any and atan2 cbrt ceil clamp convert_element_type copy copy_p cos cosh div eq
+    erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max
+    min mul ne neg not optimization_barrier or pow rem round rsqrt select_n sign sin sinh sqrt
+    square stop_gradient sub tan tanh xor""".split()
 )
 
 
@@ -174,7 +122,7 @@ def _rule(eqn: JaxprEqn, seen: Sequence[Field], axes: int) -> Field:
             field,
             low=[low for low, _ in params["padding"]],
             stride=params["window_strides"],
-            window=[eqn.invars[1].aval.shape[a] for a in layout.rhs_spec[2:]],
+            window=[_shape(eqn.invars[1])[a] for a in layout.rhs_spec[2:]],
             dilation=params["rhs_dilation"],
         )
     if name.startswith("reduce_window"):
@@ -202,9 +150,13 @@ def _keeps_pixels(eqn: JaxprEqn, axes: int) -> bool:
     if name == "split":
         return params["axis"] > axes
     if name in ("reshape", "squeeze", "broadcast_in_dim"):
-        before, after = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
+        before, after = _shape(eqn.invars[0]), _shape(eqn.outvars[0])
         return before[: axes + 1] == after[: axes + 1]
     return name.startswith("reduce_") and min(params.get("axes", (0,))) > axes
+
+
+def _shape(atom: Any) -> tuple[int, ...]:
+    return atom.aval.shape
 
 
 def _slide(

@@ -55,17 +55,14 @@ def summarize(model: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
         if any(other.startswith(f"{name}/") for other in shapes):
             continue
         own = {kind: _inside(tree, module.path) for kind, tree in variables.items()}
-        arrays = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), args[0])
-        free = module.clone(parent=None)
+        arrays = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in args if isinstance(a, Array)]
         layers.append(
             Layer(
                 name=name,
                 kind=_kind(module),
                 output_shape=y.shape[1:],
                 parameters=count_parameters(own.get("params", {})) if ":" not in name else 0,
-                multiply_adds=multiply_adds(
-                    lambda v, x, m=free, a=args[1:]: m.apply(v, x, *a), own, arrays
-                ),
+                multiply_adds=multiply_adds(module.clone(parent=None).apply, own, *arrays),
                 receptive_field=fields[name],
             )
         )

@@ -20,12 +20,14 @@ def save(directory: Path, which: Which, state: State, position: Any) -> None:
         state: the training state.
         position: where training stands, a pytree of numbers.
     """
+    items = {
+        "variables": _variables(state),
+        "optimization": _optimization(state),
+        "position": position,
+    }
     with _manager(directory, which) as manager:
-        items = {
-            "state": ocp.args.StandardSave(_saved(state)),
-            "position": ocp.args.StandardSave(position),
-        }
-        manager.save(int(state.step), args=ocp.args.Composite(**items), force=True)
+        saves = {name: ocp.args.StandardSave(item) for name, item in items.items()}
+        manager.save(int(state.step), args=ocp.args.Composite(**saves), force=True)
 
 
 def restore(directory: Path, which: Which, state: State) -> State:
@@ -39,9 +41,15 @@ def restore(directory: Path, which: Which, state: State) -> State:
     Raises:
         FileNotFoundError: no such checkpoint.
     """
-    saved = _read(directory, which, "state", _saved(state))
+    state = restore_variables(directory, which, state)
+    saved = _read(directory, which, "optimization", _optimization(state))
     key = jax.random.wrap_key_data(saved.pop("key"), impl=jax.random.key_impl(state.key))
     return state.replace(**saved, key=key)
+
+
+def restore_variables(directory: Path, which: Which, state: State) -> State:
+    """The state with a checkpoint's parameters and batch statistics, whatever the optimizer."""
+    return state.replace(**_read(directory, which, "variables", _variables(state)))
 
 
 def restore_position(directory: Path, which: Which, position: Any) -> Any:
@@ -68,11 +76,13 @@ def _manager(directory: Path, which: Which) -> ocp.CheckpointManager:
     return ocp.CheckpointManager((directory / "checkpoints" / which).absolute(), options=options)
 
 
-def _saved(state: State) -> dict[str, Any]:
+def _variables(state: State) -> dict[str, Any]:
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def _optimization(state: State) -> dict[str, Any]:
     return {
         "step": state.step,
-        "params": state.params,
-        "batch_stats": state.batch_stats,
         "opt_state": state.opt_state,
         "key": jax.random.key_data(state.key),
     }

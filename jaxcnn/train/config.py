@@ -39,7 +39,7 @@ class TrainConfig:
     """Directory of the data set's files; by default $JAXCNN_DATA, the caches, then a download."""
 
     image_size: int | None = None
-    """Height and width in pixels; by default the images' own, or the model's where it needs more."""
+    """Height and width in pixels; by default the images' own, or what the model needs."""
 
     epochs: int = 20
     """Passes over the training images, in all."""

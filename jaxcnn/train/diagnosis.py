@@ -20,7 +20,8 @@ def diagnose(history: Sequence[Mapping[str, Any]], *, classes: int, diverged: bo
     Example:
         >>> row = {"train_loss": 1.9, "val_loss": 1.9, "train_accuracy": 0.3, "val_accuracy": 0.3}
         >>> diagnose([row, row], classes=10)
-        'Underfitting: the loss is high (1.900 nats) and the gap small: more capacity, more epochs or a larger learning rate.'
+        'Underfitting: the loss is high (1.900 nats) and the gap small: ...'
+
     """
     if diverged:
         return "Diverged: the loss is no longer finite: lower the learning rate or clip gradients."

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -41,7 +41,7 @@ def fit(
     epochs: int,
     batch_size: int,
     key: PRNGKeyArray,
-    prepare: Callable[[Any], Array] = jnp.asarray,
+    prepare: Callable[[Any], Any] = jnp.asarray,
     augment: Callable[[PRNGKeyArray, Array], Array] | None = None,
     learning_rate: Callable[[int], Any] | None = None,
     directory: Path | None = None,
@@ -81,9 +81,11 @@ def fit(
         )
     history: list[Row] = []
     position = _start()
-    if resume:
-        if directory is None:
-            raise ValueError("fit: resume needs a directory, got None.")
+    if resume and directory is None:
+        raise ValueError("fit: resume needs a directory, got None.")
+    if directory is not None and not resume:
+        directory.mkdir(parents=True, exist_ok=True)
+    if resume and directory is not None:
         state = restore(directory, "newest", state)
         position = restore_position(directory, "newest", position)
         history = read_metrics(directory)[: int(position["epoch"])]
@@ -148,8 +150,9 @@ def _start() -> Position:
     }
 
 
+@lru_cache(maxsize=8)  # one compiled program for every `fit` with the same functions
 def _counted_step(
-    prepare: Callable[[Any], Array], augment: Callable[[PRNGKeyArray, Array], Array] | None
+    prepare: Callable[[Any], Any], augment: Callable[[PRNGKeyArray, Array], Array] | None
 ) -> Callable[..., tuple[State, Any]]:
     """`train_step` that adds its metrics up on the device, so that no step waits for the host."""
 

@@ -25,7 +25,8 @@ class Progress:
         self._refreshed = time.perf_counter()
         text = (
             f"epoch {epoch + 1}/{self._epochs}  loss {metrics['loss']:.4f}  "
-            f"accuracy {100 * metrics['accuracy']:.2f} %  {metrics['images_per_second']:,.0f} images/s"
+            f"accuracy {100 * metrics['accuracy']:.2f} %  "
+            f"{metrics['images_per_second']:,.0f} images/s"
         )
         self._bar.update(self._task, completed=step, description=text)
 

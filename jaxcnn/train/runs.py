@@ -13,6 +13,7 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen as nn
 from jax import Array
 
@@ -21,7 +22,7 @@ from jaxcnn import data, models, plots
 from jaxcnn.data.augmentation import flip
 from jaxcnn.functional.shapes import count_parameters
 from jaxcnn.losses import cross_entropy
-from jaxcnn.train.checkpoints import restore
+from jaxcnn.train.checkpoints import restore_variables
 from jaxcnn.train.config import TrainConfig, from_json, parse_options, to_json
 from jaxcnn.train.diagnosis import diagnose
 from jaxcnn.train.loop import best_epoch, fit
@@ -42,7 +43,7 @@ class Input(NamedTuple):
 class Guess(NamedTuple):
     """A class that an image may show."""
 
-    index: int
+    label: int  # index into the run's classes
     name: str
     probability: float
 
@@ -87,7 +88,14 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         )
     model = _model(config, len(fed.classes))
     schedule = _schedule(config, max(len(training) // config.batch_size, 1))
-    state = _state(config, fed, model, schedule)
+    optimizer = make_optimizer(
+        config.optimizer,
+        schedule,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+    state = _state(config, fed, model, optimizer)
     if resume:
         _write_config(directory, config, fed)
     else:
@@ -119,7 +127,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         plots.save(plots.loss_curves(fitted.history), directory / "curves.png")
         summary["best_epoch"] = best_epoch(fitted.history)["epoch"]
     if fitted.status == "finished" and fitted.history:
-        best = restore(directory, "best", state)
+        best = restore_variables(directory, "best", state)
         test = _evaluate(best, dataset.test, fed, config.batch_size)
         summary |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
         plots.save(plots.confusion_matrix(test.confusion, fed.classes), directory / "confusion.png")
@@ -148,7 +156,8 @@ def load_run(directory: Path) -> Run:
     config = from_json(content["config"])
     fed = Input(**{name: tuple(value) for name, value in content["input"].items()})
     model = _model(config, len(fed.classes))
-    return Run(config, fed, model, restore(directory, "best", _state(config, fed, model, 0.0)))
+    state = _state(config, fed, model, optax.identity())
+    return Run(config, fed, model, restore_variables(directory, "best", state))
 
 
 def evaluate_run(run: Run) -> Evaluation:
@@ -244,14 +253,9 @@ def _schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
     )
 
 
-def _state(config: TrainConfig, fed: Input, model: nn.Module, schedule: Schedule | float) -> State:
-    optimizer = make_optimizer(
-        config.optimizer,
-        schedule,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-    )
+def _state(
+    config: TrainConfig, fed: Input, model: nn.Module, optimizer: optax.GradientTransformation
+) -> State:
     return create_state(
         model,
         optimizer,
@@ -261,7 +265,7 @@ def _state(config: TrainConfig, fed: Input, model: nn.Module, schedule: Schedule
     )
 
 
-def _prepare(fed: Input) -> Callable[[Any], Array]:
+def _prepare(fed: Input) -> Callable[[Any], Any]:
     return partial(data.normalize, mean=fed.mean, std=fed.std)
 
 
@@ -285,7 +289,7 @@ def _claim(directory: Path, config: TrainConfig, fed: Input) -> None:
     """Make the run's directory and write config.json into it."""
     if (directory / "config.json").exists():
         raise ValueError(
-            f"train_run: {directory} holds a run already; go on with it by resume, or choose another."
+            f"train_run: {directory} holds a run already: resume it, or choose another."
         )
     directory.mkdir(parents=True, exist_ok=True)
     _write_config(directory, config, fed)

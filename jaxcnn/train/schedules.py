@@ -1,10 +1,11 @@
 """Learning-rate schedules by name: functions from the step to the learning rate."""
 
 from collections.abc import Callable
+from typing import Any
 
 import optax
 
-Schedule = Callable[[int], float]
+Schedule = Callable[[Any], Any]  # step, an int or traced, -> learning rate
 
 SCHEDULES = (
     "constant",

@@ -33,11 +33,11 @@ class State(struct.PyTreeNode):
 
 
 class Evaluation(NamedTuple):
-    """What `evaluate` found: means over the examples, and the confusion counts (true, predicted)."""
+    """Means over the examples, and how many of each true class got each predicted one."""
 
     loss: float  # nats, for the default loss
     accuracy: float
-    confusion: np.ndarray
+    confusion: np.ndarray  # true class, predicted class
 
 
 def create_state(

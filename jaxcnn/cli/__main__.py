@@ -1,0 +1,5 @@
+"""`python -m jaxcnn.cli` is `jaxcnn`."""
+
+from jaxcnn.cli import main
+
+main()

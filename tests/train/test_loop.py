@@ -1,0 +1,158 @@
+import json
+import os
+import signal
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxcnn.data import Split
+from jaxcnn.models import create
+from jaxcnn.train import create_state, fit
+from jaxcnn.train.interrupts import interruptible
+
+
+def learnable(n=50, seed=0):
+    """Three classes of 3x3 images: a bright row each, on noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n).astype(np.int32)
+    images = rng.integers(0, 60, (n, 3, 3, 1)).astype(np.uint8)
+    images[np.arange(n), labels] += 150
+    return Split(images, labels)
+
+
+def scaled(x):
+    return jnp.asarray(x, jnp.float32) / 255
+
+
+def fresh(learning_rate=0.5):
+    image = jax.ShapeDtypeStruct((1, 3, 3, 1), jnp.float32)
+    optimizer = optax.sgd(learning_rate, 0.9)
+    return create_state(create("tiny"), optimizer, jax.random.key(0), image)
+
+
+OPTIONS = {"batch_size": 8, "key": jax.random.key(1), "prepare": scaled}
+
+
+def same(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_learns_and_keeps_a_row_for_each_epoch(tmp_path):
+    state = fresh()
+    fitted = fit(state, learnable(), learnable(20, 1), epochs=6, directory=tmp_path, **OPTIONS)
+    assert fitted.status == "finished"
+    assert [row["epoch"] for row in fitted.history] == [1, 2, 3, 4, 5, 6]
+    assert fitted.history[-1]["val_accuracy"] == 1.0
+    assert fitted.step == 6 * (50 // 8)
+    written = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert written == fitted.history
+    assert int(state.step) == 0  # copied, not consumed
+    assert jnp.isfinite(state.params["conv"]["kernel"]).all()
+
+
+def test_resume_is_bit_exact(tmp_path):
+    train, validation = learnable(), learnable(20, 1)
+    whole = fit(fresh(), train, validation, epochs=4, directory=tmp_path / "whole", **OPTIONS)
+    fit(fresh(), train, validation, epochs=2, directory=tmp_path / "half", **OPTIONS)
+    resumed = fit(
+        fresh(), train, validation, epochs=4, directory=tmp_path / "half", resume=True, **OPTIONS
+    )
+    same(resumed.state.params, whole.state.params)
+    same(resumed.state.opt_state, whole.state.opt_state)
+    for ours, theirs in zip(resumed.history, whole.history, strict=True):
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "step"):
+            assert ours[name] == theirs[name]
+
+
+def test_interrupt_in_mid_epoch_and_resume(tmp_path):
+    """Ctrl-C at the tenth batch: a checkpoint, and the same end as without it."""
+    train, validation = learnable(), learnable(20, 1)
+    whole = fit(fresh(), train, validation, epochs=3, directory=tmp_path / "whole", **OPTIONS)
+
+    seen = []
+
+    class Counting(np.ndarray):
+        def __getitem__(self, chosen):
+            seen.append(1)
+            if len(seen) == 10:
+                os.kill(os.getpid(), signal.SIGINT)
+            return np.asarray(self)[chosen]
+
+    counted = Split(train.images.view(Counting), train.labels)
+    cut = fit(fresh(), counted, validation, epochs=3, directory=tmp_path / "cut", **OPTIONS)
+    assert cut.status == "interrupted"
+    assert 6 < cut.step < 12
+    resumed = fit(
+        fresh(), train, validation, epochs=3, directory=tmp_path / "cut", resume=True, **OPTIONS
+    )
+    assert resumed.status == "finished"
+    same(resumed.state.params, whole.state.params)
+    for ours, theirs in zip(resumed.history, whole.history, strict=True):
+        assert ours["train_loss"] == theirs["train_loss"]
+
+
+def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    train, validation = learnable(), learnable(20, 1)
+    fit(fresh(), train, validation, epochs=1, directory=tmp_path, **OPTIONS)
+    poisoned = {**OPTIONS, "prepare": lambda x: scaled(x) * jnp.where(x.shape[0] == 8, jnp.nan, 1)}
+    fitted = fit(fresh(), train, validation, epochs=3, directory=tmp_path, resume=True, **poisoned)
+    assert fitted.status == "diverged"
+    assert fitted.step == 6  # the first step of the second epoch
+    good = fit(fresh(), train, validation, epochs=1, directory=tmp_path, resume=True, **OPTIONS)
+    assert good.step == 6
+    assert jnp.isfinite(good.state.params["conv"]["kernel"]).all()
+
+
+def test_augmentation_sees_training_images_alone():
+    def blank(key, images):
+        return jnp.zeros_like(images)
+
+    fitted = fit(fresh(), learnable(), learnable(20, 1), epochs=3, augment=blank, **OPTIONS)
+    assert fitted.history[-1]["train_loss"] > 1.0
+    assert fitted.history[-1]["train_accuracy"] < 0.6
+
+
+def test_without_validation_and_with_few_images():
+    fitted = fit(fresh(), learnable(5), None, epochs=2, **OPTIONS)
+    assert fitted.step == 2  # a batch of five
+    assert "val_loss" not in fitted.history[0]
+
+
+def test_errors(tmp_path):
+    empty = Split(np.zeros((0, 3, 3, 1), np.uint8), np.zeros(0, np.int32))
+    with pytest.raises(ValueError, match="fit: needs training images"):
+        fit(fresh(), empty, None, epochs=1, **OPTIONS)
+    with pytest.raises(ValueError, match="fit: resume needs a directory"):
+        fit(fresh(), learnable(), None, epochs=1, resume=True, **OPTIONS)
+    with pytest.raises(FileNotFoundError, match="restore: no newest checkpoint in"):
+        fit(fresh(), learnable(), None, epochs=1, resume=True, directory=tmp_path, **OPTIONS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interruptible_answers_once_and_restores_the_handlers():
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible() as asked:
+        assert not asked()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_interruptible_in_a_thread():
+    answers = []
+
+    def ask():
+        with interruptible() as asked:
+            answers.append(asked())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert answers == [False]

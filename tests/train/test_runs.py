@@ -1,0 +1,121 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import assert_close
+from jaxcnn.train import (
+    TrainConfig,
+    evaluate_run,
+    load_run,
+    predict_run,
+    read_config,
+    train_run,
+)
+
+CONFIG = TrainConfig(model="tiny", epochs=2, learning_rate=0.02)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "tiny"
+    return directory, train_run(dataclasses.replace(CONFIG, out=directory))
+
+
+def test_a_run_directory_holds_what_it_promises(run):
+    directory, summary = run
+    assert {path.name for path in directory.iterdir()} == {
+        "config.json", "summary.json", "metrics.jsonl", "checkpoints",
+        "curves.png", "confusion.png", "filters.png",
+    }  # fmt: skip
+    assert {path.name for path in (directory / "checkpoints").iterdir()} == {"newest", "best"}
+    assert json.loads((directory / "summary.json").read_text()) == summary
+    assert summary["status"] == "finished"
+    assert summary["parameters"] == 9 * 10 + 10
+    assert summary["seconds"] > 0
+    assert 0.1 < summary["test_accuracy"] < 1
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert set(rows[0]) == {
+        "epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
+        "learning_rate", "seconds", "images_per_second",
+    }  # fmt: skip
+    for name in ("curves", "confusion", "filters"):
+        with Image.open(directory / f"{name}.png") as picture:
+            assert min(picture.size) > 100
+
+
+def test_reading_back_gives_the_same(run):
+    directory, summary = run
+    loaded = load_run(directory)
+    assert loaded.config == dataclasses.replace(CONFIG, out=directory) == read_config(directory)
+    found = evaluate_run(loaded)
+    assert_close(found.accuracy, summary["test_accuracy"], "exact")
+    assert_close(found.loss, summary["test_loss"], "exact")
+    assert found.confusion.sum() == 359
+
+
+def test_predict(run, tmp_path):
+    from jaxcnn.data import load
+
+    loaded = load_run(run[0])
+    test = load("digits").test
+    paths = []
+    for i in range(2):
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(test.images[i, :, :, 0]).save(paths[-1])
+    guesses = predict_run(loaded, paths, top=10)
+    for row in guesses:
+        assert_close(sum(guess.probability for guess in row), 1.0)
+        assert sorted(g.label for g in row) == list(range(10))
+        assert [g.probability for g in row] == sorted((g.probability for g in row), reverse=True)
+    assert len(predict_run(loaded, paths, top=3)[0]) == 3
+    with pytest.raises(ValueError, match="predict_run: top must be at least 1, got 0"):
+        predict_run(loaded, paths, top=0)
+
+
+def test_resume_raises_the_epochs(tmp_path):
+    constant = dataclasses.replace(CONFIG, schedule="constant")
+    whole = train_run(dataclasses.replace(constant, epochs=4, out=tmp_path / "whole"))
+    half = dataclasses.replace(constant, out=tmp_path / "half")
+    train_run(half)
+    resumed = train_run(dataclasses.replace(half, epochs=4), resume=tmp_path / "half")
+    for name in ("test_accuracy", "test_loss", "step", "epochs"):
+        assert resumed[name] == whole[name]
+    ours = load_run(tmp_path / "half").state.params["conv"]["kernel"]
+    np.testing.assert_array_equal(ours, load_run(tmp_path / "whole").state.params["conv"]["kernel"])
+    with pytest.raises(
+        ValueError, match="cannot resume .* another model .'tiny' there, 'lenet' as"
+    ):
+        train_run(dataclasses.replace(half, model="lenet"), resume=tmp_path / "half")
+
+
+def test_divergence_is_said_and_kept(tmp_path):
+    wild = dataclasses.replace(
+        CONFIG, model="mlp", optimizer="sgd", learning_rate=1e30, out=tmp_path / "wild"
+    )
+    summary = train_run(wild)
+    assert summary["status"] == "diverged"
+    assert summary["diagnosis"].startswith("Diverged")
+    assert "test_accuracy" not in summary
+    assert json.loads((tmp_path / "wild" / "summary.json").read_text()) == summary
+
+
+def test_errors(run, tmp_path):
+    directory, _ = run
+    with pytest.raises(ValueError, match="train_run: .* holds a run already"):
+        train_run(dataclasses.replace(CONFIG, out=directory))
+    with pytest.raises(FileNotFoundError, match="no run in .*nothing: it has no config.json"):
+        load_run(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="tiny has no option 'drop'"):
+        train_run(dataclasses.replace(CONFIG, model_options={"drop": "1"}, out=tmp_path / "a"))
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.slow
+def test_the_default_run_reaches_98_percent(tmp_path):
+    summary = train_run(TrainConfig(out=tmp_path / "default"))
+    assert summary["test_accuracy"] >= 0.98
+    assert summary["seconds"] < 60

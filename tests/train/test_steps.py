@@ -1,0 +1,101 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from helpers import array, assert_close
+from jaxcnn.losses import cross_entropy
+from jaxcnn.models import create
+from jaxcnn.train import create_state, evaluate, make_optimizer, predict, train_step
+
+LABELS = jnp.array([0, 1, 2, 1])
+
+
+def fresh(name="tiny", optimizer=None, shape=(3, 3, 1), **options):
+    model = create(name, num_classes=3, **options)
+    x = array(4, *shape)
+    return create_state(model, optimizer or optax.sgd(0.1), jax.random.key(0), x), x
+
+
+def test_one_step_is_the_formula():
+    state, x = fresh()
+    after, metrics = train_step(state, {"image": x, "label": LABELS})
+
+    def loss(params):
+        return cross_entropy(state.apply({"params": params}, x), LABELS).mean()
+
+    value, gradient = jax.value_and_grad(loss)(state.params)
+    assert_close(metrics["loss"], value)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, gradient)
+    for ours, theirs in zip(*map(jax.tree.leaves, (after.params, expected)), strict=True):
+        assert_close(ours, theirs)
+    assert int(after.step) == 1
+    right = (predict(state, x).argmax(-1) == LABELS).mean()
+    assert_close(metrics["accuracy"], right)
+
+
+def test_weight_zero_leaves_an_example_out():
+    state, x = fresh()
+    padded = jnp.concatenate([x, 100 * x[:2]])
+    weight = jnp.array([1.0, 1, 1, 1, 0, 0])
+    batch = {"image": padded, "label": jnp.pad(LABELS, (0, 2)), "weight": weight}
+    ours, metrics = train_step(state, batch)
+    theirs, expected = train_step(state, {"image": x, "label": LABELS})
+    assert_close(metrics["loss"], expected["loss"])
+    assert_close(ours.params["conv"]["kernel"], theirs.params["conv"]["kernel"])
+
+
+def test_distributions_as_labels():
+    state, x = fresh()
+    ours, _ = train_step(state, {"image": x, "label": jax.nn.one_hot(LABELS, 3)})
+    theirs, _ = train_step(state, {"image": x, "label": LABELS})
+    assert_close(ours.params["conv"]["kernel"], theirs.params["conv"]["kernel"])
+
+
+def test_batch_statistics_and_dropout_keys_move_on():
+    options = {"widths": (4, 4, 4), "hidden": 8, "batch_norm": True, "drop_rate": 0.5}
+    state, x = fresh("convnet", shape=(8, 8, 1), **options)
+    batch = {"image": x, "label": LABELS}
+    one, first = train_step(state, batch)
+    assert not jnp.array_equal(
+        one.batch_stats["norm1_1"]["mean"], state.batch_stats["norm1_1"]["mean"]
+    )
+    _, again = train_step(state, batch)
+    assert first["loss"] == again["loss"]
+    _, other = train_step(state.replace(step=state.step + 1), batch)
+    assert first["loss"] != other["loss"]
+
+
+def test_lbfgs_lowers_the_loss():
+    state, x = fresh(optimizer=make_optimizer("lbfgs", 1.0))
+    losses = []
+    for _ in range(10):
+        state, metrics = train_step(state, {"image": x, "label": LABELS})
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_evaluate_counts_every_example_once():
+    state, x = fresh()
+    logits = predict(state, x)
+    batches = [
+        {"image": x[:3], "label": LABELS[:3]},
+        {
+            "image": jnp.concatenate([x[3:], x[:2]]),
+            "label": jnp.array([1, 0, 0]),
+            "weight": jnp.array([1.0, 0, 0]),
+        },
+    ]
+    found = evaluate(state, batches)
+    assert_close(found.loss, cross_entropy(logits, LABELS).mean())
+    assert_close(found.accuracy, (logits.argmax(-1) == LABELS).mean())
+    expected = np.zeros((3, 3), int)
+    np.add.at(expected, (np.asarray(LABELS), np.asarray(logits.argmax(-1))), 1)
+    assert_close(found.confusion, expected, "exact")
+
+
+def test_evaluate_needs_examples():
+    state, _ = fresh()
+    with pytest.raises(ValueError, match="evaluate: needs at least one example"):
+        evaluate(state, [])
