@@ -203,11 +203,8 @@ def multiclass_hinge(
     chosen = one_hot(labels, scores.shape[-1])
     s = wide(scores)
     true = jnp.sum(jnp.where(chosen, s, 0), axis=-1, keepdims=True)
-    excess = margin + s - true
-    if over_classes == "max":
-        loss = jax.nn.relu(jnp.max(jnp.where(chosen, -jnp.inf, excess), axis=-1))
-    else:
-        loss = jnp.sum(jnp.where(chosen, 0, jax.nn.relu(excess)), axis=-1)
+    excess = jnp.where(chosen, 0, jax.nn.relu(margin + s - true))
+    loss = jnp.max(excess, axis=-1) if over_classes == "max" else jnp.sum(excess, axis=-1)
     return nan_unless_labelled(loss, chosen).astype(scores.dtype)
 
 

@@ -25,7 +25,7 @@ from jaxcnn.losses import cross_entropy
 from jaxcnn.train.checkpoints import restore_variables
 from jaxcnn.train.config import TrainConfig, from_json, parse_options, to_json
 from jaxcnn.train.diagnosis import diagnose
-from jaxcnn.train.loop import best_epoch, fit
+from jaxcnn.train.loop import Fit, best_epoch, fit
 from jaxcnn.train.optimizers import make_optimizer
 from jaxcnn.train.schedules import Schedule, make_schedule
 from jaxcnn.train.steps import Evaluation, State, create_state, evaluate, predict
@@ -86,20 +86,10 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         training, validation = data.split_validation(
             dataset.train, config.validation, seed=config.seed
         )
-    model = _model(config, len(fed.classes))
     schedule = _schedule(config, max(len(training) // config.batch_size, 1))
-    optimizer = make_optimizer(
-        config.optimizer,
-        schedule,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-    )
-    state = _state(config, fed, model, optimizer)
-    if resume:
-        _write_config(directory, config, fed)
-    else:
-        _claim(directory, config, fed)
+    model = _model(config, len(fed.classes))
+    state = _state(config, fed, model, _optimizer(config, schedule))
+    _write_config(directory, config, fed, new=not resume)
     fitted = fit(
         state,
         training,
@@ -113,24 +103,11 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         directory=directory,
         resume=resume is not None,
     )
-    summary = {
-        "status": fitted.status,
-        "directory": str(directory),
-        "parameters": count_parameters(state.params),
-        "epochs": len(fitted.history),
-        "step": fitted.step,
-        "diagnosis": diagnose(
-            fitted.history, classes=len(fed.classes), diverged=fitted.status == "diverged"
-        ),
-    }
-    if fitted.history:
-        plots.save(plots.loss_curves(fitted.history), directory / "curves.png")
-        summary["best_epoch"] = best_epoch(fitted.history)["epoch"]
+    summary = {"status": fitted.status, "directory": str(directory)}
+    summary |= _results(fed, fitted, directory)
     if fitted.status == "finished" and fitted.history:
         best = restore_variables(directory, "best", state)
-        test = _evaluate(best, dataset.test, fed, config.batch_size)
-        summary |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
-        plots.save(plots.confusion_matrix(test.confusion, fed.classes), directory / "confusion.png")
+        summary |= _test(config, fed, best, dataset.test, directory)
         plots.save(plots.filter_grid(first_filters(model, best, fed)), directory / "filters.png")
     summary["seconds"] = round(time.perf_counter() - began, 3)
     _write_json(directory / "summary.json", summary)
@@ -253,6 +230,16 @@ def _schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
     )
 
 
+def _optimizer(config: TrainConfig, schedule: Schedule) -> optax.GradientTransformation:
+    return make_optimizer(
+        config.optimizer,
+        schedule,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+
+
 def _state(
     config: TrainConfig, fed: Input, model: nn.Module, optimizer: optax.GradientTransformation
 ) -> State:
@@ -275,6 +262,31 @@ def _evaluate(state: State, split: data.Split, fed: Input, batch_size: int) -> E
     return evaluate(state, data.batches(split, batch_size), prepare=_prepare(fed))
 
 
+def _results(fed: Input, fitted: Fit, directory: Path) -> dict[str, Any]:
+    """What training says of itself, and curves.png."""
+    results = {
+        "epochs": len(fitted.history),
+        "step": fitted.step,
+        "parameters": count_parameters(fitted.state.params),
+        "diagnosis": diagnose(
+            fitted.history, classes=len(fed.classes), diverged=fitted.status == "diverged"
+        ),
+    }
+    if fitted.history:
+        plots.save(plots.loss_curves(fitted.history), directory / "curves.png")
+        results["best_epoch"] = best_epoch(fitted.history)["epoch"]
+    return results
+
+
+def _test(
+    config: TrainConfig, fed: Input, state: State, split: data.Split, directory: Path
+) -> dict[str, float]:
+    """What the test images say, and confusion.png."""
+    found = _evaluate(state, split, fed, config.batch_size)
+    plots.save(plots.confusion_matrix(found.confusion, fed.classes), directory / "confusion.png")
+    return {"test_accuracy": found.accuracy, "test_loss": found.loss}
+
+
 def _fresh_directory(config: TrainConfig) -> Path:
     source = config.data.rstrip("/").replace(":", "-").split("/")[-1]
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{config.model}-{source}"
@@ -285,17 +297,13 @@ def _fresh_directory(config: TrainConfig) -> Path:
     return directory
 
 
-def _claim(directory: Path, config: TrainConfig, fed: Input) -> None:
-    """Make the run's directory and write config.json into it."""
-    if (directory / "config.json").exists():
+def _write_config(directory: Path, config: TrainConfig, fed: Input, *, new: bool) -> None:
+    """Write config.json, making the directory of a new run."""
+    if new and (directory / "config.json").exists():
         raise ValueError(
             f"train_run: {directory} holds a run already: resume it, or choose another."
         )
     directory.mkdir(parents=True, exist_ok=True)
-    _write_config(directory, config, fed)
-
-
-def _write_config(directory: Path, config: TrainConfig, fed: Input) -> None:
     versions = {"jaxcnn": jaxcnn.__version__, "jax": jax.__version__, "flax": flax.__version__}
     content = {"config": to_json(config), "input": fed._asdict(), "versions": versions}
     _write_json(directory / "config.json", content)

@@ -80,11 +80,12 @@ def test_l1_penalty_kink():
 
 
 def test_sums_of_bfloat16_are_float32():
-    ones = {"kernel": jnp.ones(1000, jnp.bfloat16)}
+    params = {"kernel": jnp.full(1000, 1 + 9 / 128, jnp.bfloat16)}
+    assert l2_penalty(params) == 1144  # nearest to 1145.6; squares in bfloat16 give 1152
+    assert l1_penalty(params) == 1072  # nearest to 1070.3
     for penalty, _ in PENALTIES:
-        assert penalty(ones) == 1000  # in bfloat16, 256 + 1 is 256
-        assert penalty(ones).dtype == jnp.bfloat16
-        assert penalty({**ones, "head": jnp.ones(1)}).dtype == jnp.float32
+        assert penalty(params).dtype == jnp.bfloat16
+        assert penalty({**params, "head": jnp.ones(1)}).dtype == jnp.float32
 
 
 @pytest.mark.parametrize(("penalty", "measure"), PENALTIES)

@@ -89,9 +89,10 @@ def test_regression_is_finite(loss):
 
 
 def test_sums_of_bfloat16_are_float32():
-    p = jnp.ones((1, 1000), jnp.bfloat16)
-    assert squared_error(p, 0 * p) == 1000  # in bfloat16, 256 + 1 is 256
-    assert mse(p, 0 * p) == 1
+    p = jnp.full((1, 1000), 1 + 9 / 128, jnp.bfloat16)
+    assert squared_error(p, 0 * p) == 1144  # nearest to 1145.6; squares in bfloat16 give 1152
+    assert_close(mse(p, 0 * p), [(1 + 9 / 128) ** 2], "bfloat16")
+    assert l1(p, 0 * p) == 1 + 9 / 128
     assert l1(p, 0 * p).dtype == jnp.bfloat16
 
 
