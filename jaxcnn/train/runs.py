@@ -103,7 +103,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         directory=directory,
         resume=resume is not None,
     )
-    summary = {"status": fitted.status, "directory": str(directory)}
+    summary: dict[str, Any] = {"status": fitted.status, "directory": str(directory)}
     summary |= _results(fed, fitted, directory)
     if fitted.status == "finished" and fitted.history:
         best = restore_variables(directory, "best", state)
