@@ -223,7 +223,7 @@ def test_ignored_examples_count_for_nothing():
     assert_close(within, [cross_entropy(logits[:1], jnp.array([1]))[0], 0, 0], "exact")
     # -100 as a byte is 156, which an unsigned label may be.
     unsigned = cross_entropy(logits, jnp.array([1, 0, 156], jnp.uint8), ignore_label=-100)
-    assert_close(unsigned[[0, 2]], [kept[0], np.nan], "exact")
+    assert_close(unsigned[::2], [kept[0], np.nan], "exact")
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, nll, multiclass_hinge, zero_one])
