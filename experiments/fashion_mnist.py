@@ -12,12 +12,13 @@ https://github.com/zalandoresearch/fashion-mnist#benchmark.
 
 import dataclasses
 import shlex
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Literal
 
 import tyro
-from recording import record
+from recording import RESULTS, record
 
 from jaxcnn.train import TrainConfig, train_run
 
@@ -82,6 +83,8 @@ def main(config: Config) -> dict[str, float | str]:
                 found = train_run(_two_steps(recipe, Path(directory)))
         else:
             found = train_run(recipe)
+            curves = Path(found["directory"]) / "curves.png"
+            shutil.copy(curves, RESULTS / f"fashion_mnist_{name}.png")
         for value in ("test_accuracy", "test_loss", "seconds", "parameters"):
             result[f"{name}_{value}"] = found[value]
         result[f"{name}_command"] = command(recipe)

@@ -12,6 +12,13 @@ mpl.use("agg")
 collect_ignore_glob = ["golden/make_*.py"]  # they need PyTorch; their results are committed
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_memory():
+    """Compiled programs go with the file that needed them; all of them would take gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """Double precision, as the comparisons with NumPy loops want it."""

@@ -1,5 +1,6 @@
 """Image sources by name, and their batches; the only room that opens data files."""
 
+from jaxcnn.data.augmentation import flip
 from jaxcnn.data.batching import batches, split_validation, steps_per_epoch
 from jaxcnn.data.datasets import Dataset, Split
 from jaxcnn.data.idx import read_idx
@@ -10,6 +11,7 @@ __all__ = [
     "Dataset",
     "Split",
     "batches",
+    "flip",
     "found",
     "load",
     "names",

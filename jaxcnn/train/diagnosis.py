@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-GAP = 0.05  # training minus validation accuracy that counts as large
+GAP = 0.03  # training minus validation accuracy that counts as large
 RISE = 1.1  # last validation loss over its smallest that counts as rising
 HIGH = 0.25  # share of the loss of guessing, ln(classes) nats, that counts as high
+LEARNT = 0.95  # training accuracy from which a high loss is label smoothing's, not underfitting
 
 
 def diagnose(history: Sequence[Mapping[str, Any]], *, classes: int, diverged: bool = False) -> str:
@@ -47,7 +48,7 @@ def diagnose(history: Sequence[Mapping[str, Any]], *, classes: int, diverged: bo
             f"loss was lowest ({lowest:.3f} nats) at epoch {best['epoch']}: regularise (weight "
             "decay, dropout, augmentation, more data) or stop earlier."
         )
-    if last["train_loss"] > HIGH * math.log(classes):
+    if last["train_loss"] > HIGH * math.log(classes) and last["train_accuracy"] < LEARNT:
         return (
             f"Underfitting: the loss is high ({last['train_loss']:.3f} nats) and the gap small: "
             "more capacity, more epochs or a larger learning rate."

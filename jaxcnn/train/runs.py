@@ -19,7 +19,6 @@ from jax import Array
 
 import jaxcnn
 from jaxcnn import data, models, plots
-from jaxcnn.data.augmentation import flip
 from jaxcnn.functional.shapes import count_parameters
 from jaxcnn.losses import cross_entropy
 from jaxcnn.train.checkpoints import restore_variables
@@ -90,6 +89,11 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
     model = _model(config, len(fed.classes))
     state = _state(config, fed, model, _optimizer(config, schedule))
     _write_config(directory, config, fed, new=not resume)
+    print(
+        f"{config.model} ({count_parameters(state.params):,} parameters) on {config.data}: "
+        f"{len(training):,} training, {len(validation or ()):,} validation and "
+        f"{len(dataset.test):,} test images of {'x'.join(map(str, fed.shape))}"
+    )
     fitted = fit(
         state,
         training,
@@ -98,7 +102,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         batch_size=config.batch_size,
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
         prepare=_prepare(fed),
-        augment=flip if config.flip else None,
+        augment=data.flip if config.flip else None,
         learning_rate=schedule,
         directory=directory,
         resume=resume is not None,

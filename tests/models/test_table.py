@@ -23,9 +23,15 @@ def images(name, batch=2):
     return array(batch, *entry(name).input_shape)
 
 
+SMALL = {  # the same nets, narrow enough to compile quickly
+    "mlp": {"widths": (8, 8)},
+    "convnet": {"widths": (4, 4, 4), "hidden": 8},
+}
+
+
 def variables_of(name, **options):
-    model = create(name, **options)
-    return model, model.init(jax.random.key(0), images(name, 1))
+    model = create(name, **SMALL.get(name, {}), **options)
+    return model, jax.jit(model.init)(jax.random.key(0), images(name, 1))
 
 
 def test_parameters():
@@ -60,12 +66,12 @@ def test_both_modes_agree_and_every_parameter_learns(name):
 def test_batch_and_bfloat16(name):
     model, variables = variables_of(name, num_classes=3)
     x = images(name, 3)
-    logits = model.apply(variables, x)
+    apply = jax.jit(model.apply)
+    logits = apply(variables, x)
     assert logits.shape == (3, 3)
     for i in range(3):
-        assert_close(model.apply(variables, x[i : i + 1])[0], logits[i])
-    half = create(name, num_classes=3, dtype=jnp.bfloat16)
-    low = half.apply(half.init(jax.random.key(0), x), x)
+        assert_close(apply(variables, x[i : i + 1])[0], logits[i])
+    low = jax.jit(model.clone(dtype=jnp.bfloat16).apply)(variables, x)
     assert low.dtype == jnp.bfloat16
     assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(variables))
     assert_close(low, logits, "bfloat16 models")
