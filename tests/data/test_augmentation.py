@@ -1,7 +1,7 @@
 import jax
 import jax.numpy as jnp
-from helpers import array, assert_close
 
+from helpers import array, assert_close
 from jaxcnn.data import flip
 
 
