@@ -192,6 +192,7 @@ def _run_epoch(
         if interrupted():
             break
         if bar.due():
+            jax.block_until_ready(totals)
             means = _means(totals, time.perf_counter() - began)
             bar.refresh(int(position["epoch"]), first_step + batch, means)
             if not math.isfinite(means["loss"]):
