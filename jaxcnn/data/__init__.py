@@ -1,6 +1,6 @@
 """Image sources by name, and their batches; the only room that opens data files."""
 
-from jaxcnn.data.augmentation import flip
+from jaxcnn.data.augmentation import flip, pad_crop
 from jaxcnn.data.batching import batches, split_validation, steps_per_epoch
 from jaxcnn.data.datasets import Dataset, Split
 from jaxcnn.data.idx import read_idx
@@ -16,6 +16,7 @@ __all__ = [
     "load",
     "names",
     "normalize",
+    "pad_crop",
     "read_idx",
     "read_image",
     "resize",

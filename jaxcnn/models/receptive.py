@@ -106,7 +106,7 @@ def _rule(eqn: JaxprEqn, seen: Sequence[Field], axes: int) -> Field:
         config = [params["padding_config"][a] for a in space]
         if any(interior for _, _, interior in config):
             return WHOLE
-        return _slide(field, low=[low for low, _, _ in config])
+        return _slide(field, low=[int(low) for low, _, _ in config])
     if name == "slice":
         strides = params["strides"] or [1] * (axes + 2)
         return _slide(
@@ -120,7 +120,7 @@ def _rule(eqn: JaxprEqn, seen: Sequence[Field], axes: int) -> Field:
             return WHOLE
         return _slide(
             field,
-            low=[low for low, _ in params["padding"]],
+            low=[int(low) for low, _ in params["padding"]],
             stride=params["window_strides"],
             window=[_shape(eqn.invars[1])[a] for a in layout.rhs_spec[2:]],
             dilation=params["rhs_dilation"],
@@ -128,7 +128,7 @@ def _rule(eqn: JaxprEqn, seen: Sequence[Field], axes: int) -> Field:
     if name.startswith("reduce_window"):
         return _slide(
             field,
-            low=[params["padding"][a][0] for a in space],
+            low=[int(params["padding"][a][0]) for a in space],
             stride=[params["window_strides"][a] for a in space],
             window=[params["window_dimensions"][a] for a in space],
             dilation=[params["window_dilation"][a] for a in space],

@@ -77,6 +77,9 @@ class TrainConfig:
     label_smoothing: float = 0.0
     """Share of each label that is spread evenly over all classes."""
 
+    pad_crop: int = 0
+    """Shift each training image at random by up to that many pixels, black beyond its edges."""
+
     flip: bool = False
     """Flip each training image left to right with probability 1/2."""
 

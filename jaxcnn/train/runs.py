@@ -102,7 +102,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         batch_size=config.batch_size,
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
         prepare=_prepare(fed),
-        augment=data.flip if config.flip else None,
+        augment=_augment(config),
         learning_rate=schedule,
         directory=directory,
         resume=resume is not None,
@@ -254,6 +254,19 @@ def _state(
         jax.ShapeDtypeStruct((1, *fed.shape), jnp.float32),
         loss=partial(cross_entropy, label_smoothing=config.label_smoothing),
     )
+
+
+def _augment(config: TrainConfig) -> Callable[[Array, Array], Array] | None:
+    if not (config.flip or config.pad_crop):
+        return None
+
+    def augment(key: Array, images: Array) -> Array:
+        crop_key, flip_key = jax.random.split(key)
+        if config.pad_crop:
+            images = data.pad_crop(crop_key, images, config.pad_crop)
+        return data.flip(flip_key, images) if config.flip else images
+
+    return augment
 
 
 def _prepare(fed: Input) -> Callable[[Any], Any]:
