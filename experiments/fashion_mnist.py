@@ -23,14 +23,12 @@ from recording import RESULTS, record
 from jaxcnn.train import TrainConfig, train_run
 
 RECIPES = {
-    "lenet": TrainConfig(
-        model="lenet", data="fashion-mnist", epochs=10, batch_size=128, validation=0.05
-    ),
+    "lenet": TrainConfig(model="lenet", data="fashion-mnist", epochs=10),
     "small": TrainConfig(
         model="convnet",
         model_options={"widths": "[16,32,64]", "hidden": "0", "batch_norm": "true"},
         data="fashion-mnist",
-        epochs=15,
+        epochs=12,
         batch_size=128,
         learning_rate=4e-3,
         weight_decay=1e-2,

@@ -44,7 +44,7 @@ class TrainConfig:
     epochs: int = 20
     """Passes over the training images, in all."""
 
-    batch_size: int = 64
+    batch_size: int = 32
     """Images in an optimizer step."""
 
     optimizer: OptimizerName = "adam"
@@ -77,8 +77,8 @@ class TrainConfig:
     label_smoothing: float = 0.0
     """Share of each label that is spread evenly over all classes."""
 
-    pad_crop: int = 0
-    """Shift each training image at random by up to that many pixels, black beyond its edges."""
+    pad_crop: int = 1
+    """Largest random shift of a training image, in pixels; black beyond its edges. 0: none."""
 
     flip: bool = False
     """Flip each training image left to right with probability 1/2."""
