@@ -40,6 +40,7 @@ def test_smoke(path, load):
     module = load(path.stem)
     for word in ("Command:", "Hardware:", "Time:", "Result:"):
         assert word in module.__doc__, f"the header of {path.name} lacks {word}"
+    assert "TODO" not in module.__doc__, f"the header of {path.name} is unfinished"
     result = module.main(module.Config(smoke=True))
     assert result
     for value in jax.tree.leaves(result):

@@ -40,7 +40,8 @@ def training(default: TrainConfig) -> Callable[..., int]:
 
         Args:
             config: the run's options.
-            resume: Run directory to go on with; its options hold, and --epochs may be raised.
+            resume: Run directory to go on with; its options hold. --epochs may be raised,
+                which stretches the schedules that depend on it.
         """
         result = train_run(config, resume=resume)
         print()
@@ -49,8 +50,9 @@ def training(default: TrainConfig) -> Callable[..., int]:
             print(f"Stopped at step {result['step']}.")
             print(f"Go on with: jaxcnn train --resume {result['directory']}")
         elif result["status"] == "diverged":
-            print(f"The loss was not finite at step {result['step']}; the last good checkpoint")
-            print("is kept.")
+            print(f"The loss was not finite at step {result['step']}.")
+            if (Path(result["directory"]) / "checkpoints" / "newest").exists():
+                print("The last good checkpoint is kept.")
         else:
             print(
                 f"Test accuracy {100 * result['test_accuracy']:.2f} %, "
@@ -180,15 +182,22 @@ def doctor() -> int:
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
         },
-        "Devices": {f"{d.platform}:{d.id}": d.device_kind for d in jax.devices()},
-        "Memory": {"preallocation": _preallocation()},
         "Data": {name: place or "not found" for name, place in data.found().items()},
+        "Devices": {},
     }
+    code = 0
+    try:
+        sections["Devices"] = {f"{d.platform}:{d.id}": d.device_kind for d in jax.devices()}
+        sections["Devices"]["preallocation"] = _preallocation()
+    except Exception as error:  # noqa: BLE001  whatever a broken backend raises is the finding
+        reason = f"{type(error).__name__} {error}".strip()
+        sections["Devices"]["none"] = f"{reason} (JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')})"
+        code = 1
     for title, rows in sections.items():
         print(title)
         for name, value in rows.items():
             print(f"  {name:<18} {value}")
-    return 0
+    return code
 
 
 def _preallocation() -> str:
@@ -196,5 +205,7 @@ def _preallocation() -> str:
         return "none (only on GPUs)"
     if os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true").lower() in ("false", "0"):
         return "off (XLA_PYTHON_CLIENT_PREALLOCATE=false)"
-    share = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75")
-    return f"{float(share):.0%} of the GPU's memory (XLA_PYTHON_CLIENT_MEM_FRACTION)"
+    share = os.environ.get("XLA_CLIENT_MEM_FRACTION") or os.environ.get(
+        "XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75"
+    )
+    return f"{float(share):.0%} of the GPU's memory (XLA_CLIENT_MEM_FRACTION)"

@@ -10,7 +10,7 @@ from jax import Array
 
 
 def activations(
-    model: nn.Module, variables: Any, x: Array, *, train: bool = False, **options: Any
+    model: nn.Module, variables: Any, x: Array, *, train: bool = False, rngs: Any = None
 ) -> OrderedDict[str, Array]:
     """Every named intermediate of a model, in the order of the flow.
 
@@ -19,7 +19,7 @@ def activations(
         variables: what `model.init` returned.
         x: images, b h w c.
         train: passed to the model.
-        options: passed to `model.apply`: `rngs`, `mutable`.
+        rngs: keys by name, such as {"dropout": key}, where training needs them.
 
     Returns:
         name -> output of that module; "block/conv" for a module inside a module, and
@@ -45,7 +45,7 @@ def activations(
         outputs[name] = y
 
     with nn.intercept_methods(watch(record)):
-        model.apply(variables, x, train=train, **options)
+        model.apply(variables, x, train=train, rngs=rngs, mutable=["batch_stats"])
     return outputs
 
 

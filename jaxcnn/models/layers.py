@@ -1,7 +1,8 @@
 """Thin Linen modules: they own the parameters that the functions of `jaxcnn.functional` take.
 
-Every module takes `dtype`, the type it computes in (None: what its input and parameters promote
-to); parameters and batch statistics stay in float32, or in float64 where they are loaded so.
+Modules with kernels take `dtype`, the type they compute in (None: what their input and parameters
+promote to); the others compute in the type of their input. Parameters and batch statistics stay in
+float32, or in float64 where they are loaded so.
 """
 
 from collections.abc import Callable
@@ -92,10 +93,11 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, channels)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         var = self.variable("batch_stats", "var", jnp.ones, channels)
+        wide = jnp.promote_types(x.dtype, scale.dtype)
         y, updated = batch_norm(
             x,
-            scale,
-            bias,
+            scale.astype(wide),
+            bias.astype(wide),
             mean.value,
             var.value,
             train=train and not self.is_initializing(),

@@ -67,11 +67,30 @@ def create(name: str, **options: Any) -> nn.Module:
         (2, 7)
     """
     constructor = entry(name).constructor
-    known = [p for p in inspect.signature(constructor).parameters if p not in ("parent", "name")]
-    for option in options:
+    known = {
+        p.name: p.default
+        for p in inspect.signature(constructor).parameters.values()
+        if p.name not in ("parent", "name")
+    }
+    for option, value in options.items():
         if option not in known:
             raise ValueError(f"models: {name} has no option {option!r}{_nearest(option, known)}")
+        _check_kind(name, option, value, known[option])
     return constructor(**options)
+
+
+KINDS = {bool: (bool,), int: (int,), float: (int, float), tuple: (tuple, list)}
+
+
+def _check_kind(name: str, option: str, value: Any, default: Any) -> None:
+    """An option has the kind of its default; True is no number."""
+    kinds = KINDS.get(type(default), (object,))
+    number = type(default) in (int, float)
+    if not isinstance(value, kinds) or (number and isinstance(value, bool)):
+        raise ValueError(
+            f"models: {name}'s option {option} must be {type(default).__name__} like its default "
+            f"{default!r}, got {value!r}."
+        )
 
 
 def _nearest(word: str, known: Any) -> str:

@@ -14,6 +14,9 @@ Which = Literal["newest", "best"]
 def save(directory: Path, which: Which, state: State, position: Any) -> None:
     """Write a checkpoint whole, then remove the one it replaces.
 
+    One of the same step is left as it is: a training that a kill made do an epoch again comes to
+    the same numbers.
+
     Args:
         directory: of the run.
         which: "newest" or "best".
@@ -26,6 +29,8 @@ def save(directory: Path, which: Which, state: State, position: Any) -> None:
         "position": position,
     }
     with _manager(directory, which) as manager:
+        if int(state.step) in manager.all_steps():
+            return
         saves = {name: ocp.args.StandardSave(item) for name, item in items.items()}
         manager.save(int(state.step), args=ocp.args.Composite(**saves), force=True)
 

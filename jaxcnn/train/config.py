@@ -5,21 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-OptimizerName = Literal[
-    "sgd",
-    "momentum",
-    "nesterov",
-    "adam",
-    "adamw",
-    "adagrad",
-    "adadelta",
-    "rmsprop",
-    "lion",
-    "lbfgs",
-]
-ScheduleName = Literal[
-    "constant", "inverse-sqrt", "step", "exponential", "cosine", "warmup-cosine", "one-cycle"
-]
+from jaxcnn.train.optimizers import OptimizerName
+from jaxcnn.train.schedules import ScheduleName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +81,24 @@ class TrainConfig:
 
     out: Path | None = None
     """Directory of the run; by default runs/DATE-TIME-MODEL-DATA."""
+
+    def __post_init__(self) -> None:
+        """Reject what no run can have, before anything is written."""
+        rules = {
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "image_size": (self.image_size is None or self.image_size >= 1, "at least 1 pixel"),
+            "learning_rate": (self.learning_rate > 0, "positive"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "positive"),
+            "label_smoothing": (0 <= self.label_smoothing <= 1, "in [0, 1]"),
+            "pad_crop": (self.pad_crop >= 0, "0 or more pixels"),
+            "validation": (0 <= self.validation < 1, "in [0, 1)"),
+            "seed": (0 <= self.seed < 2**32, "in [0, 2^32)"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise ValueError(f"train: {name} must be {rule}, got {getattr(self, name)}.")
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

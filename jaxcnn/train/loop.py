@@ -16,7 +16,7 @@ from jaxtyping import PRNGKeyArray
 from jaxcnn.data import Split, batches, steps_per_epoch
 from jaxcnn.train.checkpoints import restore, restore_position, save
 from jaxcnn.train.interrupts import interruptible
-from jaxcnn.train.progress import Progress, progress
+from jaxcnn.train.reporting import Progress, progress
 from jaxcnn.train.steps import Batch, State, evaluate, train_step
 
 Row = dict[str, Any]
@@ -79,16 +79,16 @@ def fit(
             f"fit: needs training images and a batch size of at least 1, got {len(train)} "
             f"images and {batch_size}."
         )
-    history: list[Row] = []
-    position = _start()
     if resume and directory is None:
         raise ValueError("fit: resume needs a directory, got None.")
-    if directory is not None and not resume:
-        directory.mkdir(parents=True, exist_ok=True)
-    if resume and directory is not None:
+    history: list[Row] = []
+    position = _start()
+    if directory is not None and resume:
         state = restore(directory, "newest", state)
         position = restore_position(directory, "newest", position)
         history = read_metrics(directory)[: int(position["epoch"])]
+    elif directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
     state = jax.tree.map(jnp.copy, state)
     batch_size = min(batch_size, len(train))
     steps = steps_per_epoch(len(train), batch_size, drop_last=True)
@@ -132,8 +132,9 @@ def best_epoch(history: list[Row]) -> Row:
 
 
 def read_metrics(directory: Path) -> list[Row]:
-    """The rows of a run's metrics.jsonl."""
-    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    """The rows of a run's metrics.jsonl, which appears with the end of the first epoch."""
+    file = directory / "metrics.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
     return [json.loads(line) for line in lines]
 
 

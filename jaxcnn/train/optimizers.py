@@ -1,13 +1,25 @@
 """Optimizers by name, all from Optax."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import optax
 
 from jaxcnn.losses.penalties import weights_mask
 from jaxcnn.train.schedules import Schedule
 
+OptimizerName = Literal[
+    "sgd",
+    "momentum",
+    "nesterov",
+    "adam",
+    "adamw",
+    "adagrad",
+    "adadelta",
+    "rmsprop",
+    "lion",
+    "lbfgs",
+]
 # name -> optimizer of (learning rate or schedule, momentum, weight decay)
 OPTIMIZERS: dict[str, Callable[[Any, float, float], optax.GradientTransformation]] = {
     "sgd": lambda eta, momentum, decay: optax.sgd(eta),

@@ -1,9 +1,8 @@
 """A whole run: data, model, training, test, and the directory that holds what came of it."""
 
-import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,19 +23,11 @@ from jaxcnn.losses import cross_entropy
 from jaxcnn.train.checkpoints import restore_variables
 from jaxcnn.train.config import TrainConfig, from_json, parse_options, to_json
 from jaxcnn.train.diagnosis import diagnose
+from jaxcnn.train.inputs import Input, load_data, make_augment, make_prepare
 from jaxcnn.train.loop import Fit, best_epoch, fit
 from jaxcnn.train.optimizers import make_optimizer
 from jaxcnn.train.schedules import Schedule, make_schedule
 from jaxcnn.train.steps import Evaluation, State, create_state, evaluate, predict
-
-
-class Input(NamedTuple):
-    """What the model is fed: shape in pixels, statistics per channel, and the classes' names."""
-
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    classes: tuple[str, ...]
 
 
 class Guess(NamedTuple):
@@ -65,7 +56,9 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
 
     Args:
         config: all options.
-        resume: a run directory to go on with, whose config may differ in `epochs` alone.
+        resume: a run directory to go on with, whose config may differ in `epochs` alone. After an
+            interrupt it goes on bit for bit; more epochs than before stretch the schedules that
+            depend on them (cosine, warmup-cosine, one-cycle).
 
     Returns:
         the content of summary.json: "status", "directory", "test_accuracy", "test_loss" (nats),
@@ -79,7 +72,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
     directory = resume or config.out or _fresh_directory(config)
     if resume:
         _check_resumed(resume, config)
-    dataset, fed = _load(config)
+    dataset, fed = load_data(config)
     training, validation = dataset.train, None
     if config.validation:
         training, validation = data.split_validation(
@@ -101,8 +94,8 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         epochs=config.epochs,
         batch_size=config.batch_size,
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
-        prepare=_prepare(fed),
-        augment=_augment(config),
+        prepare=make_prepare(fed),
+        augment=make_augment(config),
         learning_rate=schedule,
         directory=directory,
         resume=resume is not None,
@@ -113,7 +106,8 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         best = restore_variables(directory, "best", state)
         summary |= _test(config, fed, best, dataset.test, directory)
         plots.save(plots.filter_grid(first_filters(model, best, fed)), directory / "filters.png")
-    summary["seconds"] = round(time.perf_counter() - began, 3)
+    earlier = _read_json(directory / "summary.json").get("seconds", 0.0) if resume else 0.0
+    summary["seconds"] = round(earlier + time.perf_counter() - began, 3)
     _write_json(directory / "summary.json", summary)
     return summary
 
@@ -143,7 +137,7 @@ def load_run(directory: Path) -> Run:
 
 def evaluate_run(run: Run) -> Evaluation:
     """The best checkpoint of a run on the test images of its data set."""
-    dataset, _ = _load(run.config)
+    dataset, _ = load_data(run.config)
     if dataset.classes != run.input.classes:
         raise ValueError(
             f"evaluate_run: the run knows {len(run.input.classes)} classes "
@@ -168,7 +162,7 @@ def predict_run(run: Run, paths: Sequence[Path], *, top: int = 5) -> list[list[G
         raise ValueError(f"predict_run: top must be at least 1, got {top}.")
     h, w, c = run.input.shape
     images = np.stack([data.read_image(path, c, (h, w)) for path in paths])
-    logits = predict(run.state, _prepare(run.input)(images)).astype(jnp.float32)
+    logits = predict(run.state, make_prepare(run.input)(images)).astype(jnp.float32)
     probabilities = np.asarray(jax.nn.softmax(logits))
     order = np.argsort(-probabilities, axis=-1)[:, :top]
     return [
@@ -192,31 +186,22 @@ def first_filters(model: nn.Module, state: State, fed: Input) -> Array:
 
 
 def _read_config_file(directory: Path) -> dict[str, Any]:
-    file = directory / "config.json"
-    if not file.is_file():
+    content = _read_json(directory / "config.json")
+    if not content:
         raise FileNotFoundError(f"no run in {directory}: it has no config.json.")
-    return json.loads(file.read_text())
+    return content
 
 
-def _load(config: TrainConfig) -> tuple[data.Dataset, Input]:
-    """The data set, its images of the size that the model takes."""
-    dataset = data.load(config.data, path=config.data_path)
-    h, w, c = dataset.train.images.shape[1:]
-    entry = models.entry(config.model)
-    if config.image_size is not None:
-        h = w = config.image_size
-    elif min(h, w) < entry.smallest:
-        h, w, _ = entry.input_shape
-    dataset = dataclasses.replace(
-        dataset,
-        train=dataclasses.replace(dataset.train, images=data.resize(dataset.train.images, (h, w))),
-        test=dataclasses.replace(dataset.test, images=data.resize(dataset.test.images, (h, w))),
-    )
-    return dataset, Input((h, w, c), dataset.mean, dataset.std, dataset.classes)
+def _read_json(path: Path) -> dict[str, Any]:
+    """The content of a file, nothing where there is none."""
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _model(config: TrainConfig, classes: int) -> nn.Module:
     options = parse_options(config.model_options)
+    for name, source in {"num_classes": "the data set", "dtype": "the option dtype"}.items():
+        if name in options:
+            raise ValueError(f"train_run: {name} comes from {source}, not from model_options.")
     if config.dtype != "float32":
         options["dtype"] = config.dtype
     return models.create(config.model, num_classes=classes, **options)
@@ -256,27 +241,10 @@ def _state(
     )
 
 
-def _augment(config: TrainConfig) -> Callable[[Array, Array], Array] | None:
-    if not (config.flip or config.pad_crop):
-        return None
-
-    def augment(key: Array, images: Array) -> Array:
-        crop_key, flip_key = jax.random.split(key)
-        if config.pad_crop:
-            images = data.pad_crop(crop_key, images, config.pad_crop)
-        return data.flip(flip_key, images) if config.flip else images
-
-    return augment
-
-
-def _prepare(fed: Input) -> Callable[[Any], Any]:
-    return partial(data.normalize, mean=fed.mean, std=fed.std)
-
-
 def _evaluate(state: State, split: data.Split, fed: Input, batch_size: int) -> Evaluation:
     """On a whole split, by the plain cross-entropy."""
     state = state.replace(loss=cross_entropy)
-    return evaluate(state, data.batches(split, batch_size), prepare=_prepare(fed))
+    return evaluate(state, data.batches(split, batch_size), prepare=make_prepare(fed))
 
 
 def _results(fed: Input, fitted: Fit, directory: Path) -> dict[str, Any]:

@@ -1,21 +1,16 @@
 """Learning-rate schedules by name: functions from the step to the learning rate."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import optax
 
 Schedule = Callable[[Any], Any]  # step, an int or traced, -> learning rate
 
-SCHEDULES = (
-    "constant",
-    "inverse-sqrt",
-    "step",
-    "exponential",
-    "cosine",
-    "warmup-cosine",
-    "one-cycle",
-)
+ScheduleName = Literal[
+    "constant", "inverse-sqrt", "step", "exponential", "cosine", "warmup-cosine", "one-cycle"
+]
+SCHEDULES: tuple[str, ...] = get_args(ScheduleName)
 
 
 def make_schedule(
@@ -36,7 +31,8 @@ def make_schedule(
     - exponential: eta f^(t / d)
     - cosine: eta (1 + cos(pi t / T)) / 2
     - warmup-cosine: linear from 0 to eta over `warmup_epochs`, then cosine
-    - one-cycle: up to eta over the first 30 % of the steps, then down to eta / 10,000
+    - one-cycle: from eta / 25 up to eta over the first 30 % of the steps, then down to
+      eta / 250,000, both along a cosine
 
     Args:
         name: one of `SCHEDULES`.

@@ -125,7 +125,7 @@ def train_step(state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
 @jax.jit
 def predict(state: State, x: Array) -> Array:
     """Logits of images b h w c, in evaluation mode."""
-    return state.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
+    return state.apply({"params": state.params, "batch_stats": state.batch_stats}, x, train=False)
 
 
 def evaluate(

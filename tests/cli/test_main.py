@@ -1,4 +1,7 @@
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
 
@@ -108,7 +111,15 @@ def test_wrong_input_has_no_traceback(tmp_path, capsys):
 def test_divergence_exits_with_1(tmp_path, capsys):
     arguments = ["--model", "mlp", "--optimizer", "sgd", "--learning-rate", "1e30"]
     assert call("train", *arguments, "--epochs", "1", "--out", str(tmp_path / "run")) == 1
-    assert "Diverged" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Diverged" in said
+    assert "checkpoint" not in said  # there was no good one
+
+
+def test_impossible_options_end_before_anything_is_written(tmp_path, capsys):
+    assert call("train", "--epochs", "0", "--out", str(tmp_path / "run")) == 2
+    assert "epochs must be at least 1, got 0" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_ctrl_c_ends_with_a_checkpoint(tmp_path):
@@ -131,7 +142,38 @@ def test_ctrl_c_ends_with_a_checkpoint(tmp_path):
 
 
 def test_import_is_lazy():
-    """`import jaxcnn` loads no room, and so nothing heavy."""
-    code = "import sys, jaxcnn; print([m for m in sys.modules if m.startswith('jaxcnn.')])"
+    """`import jaxcnn` loads no room, and nothing that is not Python's own."""
+    code = (
+        "import sys; before = set(sys.modules); import jaxcnn; "
+        "new = {m.split('.')[0] for m in set(sys.modules) - before}; "
+        "print(sorted(new - sys.stdlib_module_names), "
+        "[m for m in sys.modules if m.startswith('jaxcnn.')])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    assert found.stdout.strip() == "['jaxcnn'] []"
+
+
+def test_doctor_says_what_is_wrong_with_a_backend():
+    command = [sys.executable, "-m", "jaxcnn.cli", "doctor"]
+    broken = {**os.environ, "JAX_PLATFORMS": "nothing"}
+    found = subprocess.run(command, capture_output=True, text=True, env=broken, check=False)
+    assert found.returncode == 1
+    assert "JAX_PLATFORMS=nothing" in found.stdout
+    assert "Traceback" not in found.stderr
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left(tmp_path):
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "jaxcnn.cli", "train", "--model", "tiny"]
+    process = subprocess.Popen(
+        [*command, "--epochs", "300", "--out", str(tmp_path / "run")],
+        stdout=end,
+        env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},
+    )
+    os.close(end)
+    said = ""
+    while not re.search(r"accuracy .* images/s .*\d+/\d+ .*\d:\d\d:\d\d", said):
+        said += os.read(terminal, 10_000).decode()  # an error once the process has ended
+    process.kill()
+    process.wait()
+    os.close(terminal)

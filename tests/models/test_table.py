@@ -87,7 +87,15 @@ def test_convnet_trains_with_batch_norm_and_dropout():
     assert logits.shape == (4, 10)
     mean = updated["batch_stats"]["norm1_1"]["mean"]
     assert not jnp.array_equal(mean, variables["batch_stats"]["norm1_1"]["mean"])
-    assert_close(model.apply(variables, x), model.apply(variables, x), "exact")
+    evaluated = model.apply({**variables, **updated}, x)
+    assert not jnp.array_equal(evaluated, model.apply(variables, x))  # the statistics are used
+    assert not jnp.array_equal(evaluated, logits)
+
+
+def test_float64_input_with_float32_parameters(x64):
+    model, variables = variables_of("convnet", batch_norm=True)
+    variables = jax.tree.map(lambda p: p.astype(jnp.float32), variables)
+    assert model.apply(variables, array(1, 8, 8, 3)).dtype == jnp.float64
 
 
 def test_tiny_is_nine_inputs_on_a_3x3_image():
@@ -124,3 +132,10 @@ def test_errors():
         create("lenett")
     with pytest.raises(ValueError, match="lenet has no option 'num_clases'; did you mean 'num_cl"):
         create("lenet", num_clases=3)
+    with pytest.raises(ValueError, match="convnet's option batch_norm must be bool .* got 'False'"):
+        create("convnet", batch_norm="False")
+    with pytest.raises(ValueError, match="convnet's option hidden must be int .* got True"):
+        create("convnet", hidden=True)
+    with pytest.raises(ValueError, match="convnet's option widths must be tuple .* got 8"):
+        create("convnet", widths=8)
+    assert create("convnet", drop_rate=0).drop_rate == 0

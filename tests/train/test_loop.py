@@ -11,7 +11,7 @@ import pytest
 
 from jaxcnn.data import Split
 from jaxcnn.models import create
-from jaxcnn.train import create_state, fit
+from jaxcnn.train import create_state, fit, loop, save
 from jaxcnn.train.interrupts import interruptible
 
 
@@ -69,8 +69,9 @@ def test_resume_is_bit_exact(tmp_path):
             assert ours[name] == theirs[name]
 
 
-def test_interrupt_in_mid_epoch_and_resume(tmp_path):
-    """Ctrl-C at the tenth batch: a checkpoint, and the same end as without it."""
+@pytest.mark.parametrize("batch", [3, 10])
+def test_interrupt_in_mid_epoch_and_resume(tmp_path, batch):
+    """Ctrl-C in the first or second epoch: a checkpoint, and the same end as without it."""
     train, validation = learnable(), learnable(20, 1)
     whole = fit(fresh(), train, validation, epochs=3, directory=tmp_path / "whole", **OPTIONS)
 
@@ -79,14 +80,14 @@ def test_interrupt_in_mid_epoch_and_resume(tmp_path):
     class Counting(np.ndarray):
         def __getitem__(self, chosen):
             seen.append(1)
-            if len(seen) == 10:
+            if len(seen) == batch:
                 os.kill(os.getpid(), signal.SIGINT)
             return np.asarray(self)[chosen]
 
     counted = Split(train.images.view(Counting), train.labels)
     cut = fit(fresh(), counted, validation, epochs=3, directory=tmp_path / "cut", **OPTIONS)
     assert cut.status == "interrupted"
-    assert 6 < cut.step < 12
+    assert cut.step == batch
     resumed = fit(
         fresh(), train, validation, epochs=3, directory=tmp_path / "cut", resume=True, **OPTIONS
     )
@@ -94,6 +95,28 @@ def test_interrupt_in_mid_epoch_and_resume(tmp_path):
     same(resumed.state.params, whole.state.params)
     for ours, theirs in zip(resumed.history, whole.history, strict=True):
         assert ours["train_loss"] == theirs["train_loss"]
+
+
+def test_a_kill_between_the_two_checkpoints_can_be_resumed(tmp_path, monkeypatch):
+    train, validation = learnable(), learnable(20, 1)
+    whole = fit(fresh(), train, validation, epochs=3, directory=tmp_path / "whole", **OPTIONS)
+    saved = []
+
+    def killed(directory, which, state, position):
+        saved.append(which)
+        if saved.count("newest") == 2:
+            raise SystemExit
+        save(directory, which, state, position)
+
+    monkeypatch.setattr(loop, "save", killed)
+    with pytest.raises(SystemExit):
+        fit(fresh(), train, validation, epochs=3, directory=tmp_path / "cut", **OPTIONS)
+    monkeypatch.undo()
+    resumed = fit(
+        fresh(), train, validation, epochs=3, directory=tmp_path / "cut", resume=True, **OPTIONS
+    )
+    same(resumed.state.params, whole.state.params)
+    assert len(resumed.history) == 3
 
 
 def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from helpers import assert_close
+from jaxcnn import data
 from jaxcnn.train import (
     TrainConfig,
     evaluate_run,
@@ -14,6 +15,7 @@ from jaxcnn.train import (
     read_config,
     train_run,
 )
+from jaxcnn.train.inputs import load_data
 
 CONFIG = TrainConfig(model="tiny", epochs=2, learning_rate=0.02)
 
@@ -58,10 +60,8 @@ def test_reading_back_gives_the_same(run):
 
 
 def test_predict(run, tmp_path):
-    from jaxcnn.data import load
-
     loaded = load_run(run[0])
-    test = load("digits").test
+    test = data.load("digits").test
     paths = []
     for i in range(2):
         paths.append(tmp_path / f"{i}.png")
@@ -109,13 +109,59 @@ def test_errors(run, tmp_path):
         train_run(dataclasses.replace(CONFIG, out=directory))
     with pytest.raises(FileNotFoundError, match="no run in .*nothing: it has no config.json"):
         load_run(tmp_path / "nothing")
+    for name in ("num_classes", "dtype"):
+        given = dataclasses.replace(CONFIG, model_options={name: "1"}, out=tmp_path / "a")
+        with pytest.raises(ValueError, match=f"train_run: {name} comes from the"):
+            train_run(given)
     with pytest.raises(ValueError, match="tiny has no option 'drop'"):
         train_run(dataclasses.replace(CONFIG, model_options={"drop": "1"}, out=tmp_path / "a"))
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.slow
+BAD = {
+    "epochs": 0,
+    "batch_size": 0,
+    "image_size": 0,
+    "learning_rate": 0.0,
+    "weight_decay": -1.0,
+    "clip_norm": 0.0,
+    "label_smoothing": 2.0,
+    "pad_crop": -1,
+    "validation": 1.0,
+    "seed": -1,
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_impossible_options_are_refused_at_once(name):
+    with pytest.raises(ValueError, match=f"train: {name} must be .* got {BAD[name]}"):
+        TrainConfig(**{name: BAD[name]})
+
+
+def test_seconds_add_up_over_a_resume(tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=1, out=tmp_path / "run")
+    first = train_run(config)["seconds"]
+    second = train_run(dataclasses.replace(config, epochs=2), resume=tmp_path / "run")["seconds"]
+    assert second > first
+
+
+def test_a_folder_is_fed_to_training_and_predict_alike(tmp_path):
+    """Pictures of several sizes: what `predict` sees of a file is what training saw of it."""
+    rng = np.random.default_rng(0)
+    for c in range(2):
+        (tmp_path / "pictures" / f"class{c}").mkdir(parents=True)
+        for i in range(10):
+            pixels = rng.integers(0, 256, (16 + i, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / f"class{c}" / f"{i}.png")
+    config = TrainConfig(model="tiny", data=f"folder:{tmp_path / 'pictures'}", image_size=24)
+    dataset, fed = load_data(config)
+    assert fed.shape == (24, 24, 3)
+    file = tmp_path / "pictures" / "class0" / "9.png"
+    seen = data.read_image(file, 3, (24, 24))
+    every = np.concatenate([dataset.train.images, dataset.test.images])
+    assert (every == seen).all((1, 2, 3)).any()
+
+
 def test_the_default_run_reaches_98_percent(tmp_path):
     summary = train_run(TrainConfig(out=tmp_path / "default"))
     assert summary["test_accuracy"] >= 0.98
-    assert summary["seconds"] < 60

@@ -25,7 +25,8 @@ def test_formulas():
     assert_close(warmup[10:], [0.25 * (1 + math.cos(math.pi * i / 30)) for i in range(30)])
     one_cycle = values("one-cycle", t)
     assert max(one_cycle) == one_cycle[12] == 0.5
-    assert one_cycle[-1] < 0.5 / 100
+    assert_close(one_cycle[0], 0.5 / 25)
+    assert_close(values("one-cycle", [40]), [0.5 / 250_000])
 
 
 def test_errors():

@@ -1,0 +1,51 @@
+"""What a run feeds its model: the data set at the model's size, normalized and augmented."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+
+from jaxcnn import data, models
+from jaxcnn.train.config import TrainConfig
+
+
+class Input(NamedTuple):
+    """What the model is fed: shape in pixels, statistics per channel, and the classes' names."""
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: tuple[str, ...]
+
+
+def load_data(config: TrainConfig) -> tuple[data.Dataset, Input]:
+    """The data set, its images of the size asked for, their own, or the model's usual one."""
+    size = None if config.image_size is None else (config.image_size, config.image_size)
+    dataset = data.load(config.data, path=config.data_path, size=size)
+    entry = models.entry(config.model)
+    if size is None and min(dataset.train.images.shape[1:3]) < entry.smallest:
+        size = entry.input_shape[:2]
+        dataset = data.load(config.data, path=config.data_path, size=size)
+    _, h, w, c = dataset.train.images.shape
+    return dataset, Input((h, w, c), dataset.mean, dataset.std, dataset.classes)
+
+
+def make_prepare(fed: Input) -> Callable[[Any], Any]:
+    """Pixels 0 to 255 to what the model takes."""
+    return partial(data.normalize, mean=fed.mean, std=fed.std)
+
+
+def make_augment(config: TrainConfig) -> Callable[[Array, Array], Array] | None:
+    """The random changes of training images that a config asks for."""
+    if not (config.flip or config.pad_crop):
+        return None
+
+    def augment(key: Array, images: Array) -> Array:
+        crop_key, flip_key = jax.random.split(key)
+        if config.pad_crop:
+            images = data.pad_crop(crop_key, images, config.pad_crop)
+        return data.flip(flip_key, images) if config.flip else images
+
+    return augment
