@@ -8,9 +8,9 @@ from jaxcnn.losses.classification import (
     nll,
     zero_one,
 )
+from jaxcnn.losses.margins import structured
 from jaxcnn.losses.penalties import l1_penalty, l2_penalty, weights_mask
 from jaxcnn.losses.regression import huber, l1, mse, squared_error
-from jaxcnn.losses.structured import structured
 
 __all__ = [
     "bce",
