@@ -1,12 +1,24 @@
 """Convolution (cross-correlation, as the field writes it) in 1, 2 and 3 spatial dimensions."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxcnn.functional.windows import Padding, PerAxis, pad_pairs, per_axis, taps
+from jaxcnn.functional.windows import (
+    Padding,
+    PerAxis,
+    check_dtypes,
+    integers,
+    pad_pairs,
+    per_axis,
+    taps,
+    wide,
+)
 
 
 def conv(
@@ -55,7 +67,8 @@ def conv(
         Dumoulin & Visin (2016), A guide to convolution arithmetic for deep learning,
         sections 2 and 4, https://arxiv.org/abs/1603.07285.
     """
-    _check("conv", x, kernel, bias, c_out=kernel.shape[-1])
+    _check_axes("conv", x, kernel)
+    _check_parameters("conv", x, kernel, bias, c_out=kernel.shape[-1])
     _check_groups("conv", "c_in", x.shape[-1], groups)
     _check_groups("conv", "c_out", kernel.shape[-1], groups)
     if kernel.shape[-2] * groups != x.shape[-1]:
@@ -93,7 +106,7 @@ def conv_transpose(
     *,
     stride: PerAxis = 1,
     padding: Padding = 0,
-    output_padding: int | Sequence[int] = 0,
+    output_padding: PerAxis = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Float[Array, "b *out c_out"]:
@@ -121,7 +134,8 @@ def conv_transpose(
         images, in x's dtype.
 
     Raises:
-        ValueError: ranks, channels, groups or dtypes that do not match.
+        ValueError: ranks, channels, groups or dtypes that do not match, or padding that cuts
+            everything.
 
     Example:
         >>> import jax.numpy as jnp
@@ -134,7 +148,8 @@ def conv_transpose(
         Zeiler et al. (2010), Deconvolutional networks; PyTorch's `ConvTranspose2d`,
         https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html.
     """
-    _check("conv_transpose", x, kernel, bias, c_out=kernel.shape[-2] * groups)
+    _check_axes("conv_transpose", x, kernel)
+    _check_parameters("conv_transpose", x, kernel, bias, c_out=kernel.shape[-2] * groups)
     _check_groups("conv_transpose", "c_in", x.shape[-1], groups)
     if kernel.shape[-1] != x.shape[-1]:
         raise ValueError(
@@ -147,13 +162,15 @@ def conv_transpose(
     dilations = per_axis("conv_transpose", "dilation", dilation, axes)
     extra = _output_padding(output_padding, strides, dilations)
     reach = [d * (k - 1) + 1 for d, k in zip(dilations, window, strict=True)]
-    if padding == "SAME":  # the convolution with these options takes w * stride pixels to w
+    if (
+        isinstance(padding, str) and padding == "SAME"
+    ):  # the convolution with these options takes w * stride pixels to w
         cut = [max(r - s, 0) for r, s in zip(reach, strides, strict=True)]
-        extra = [e + max(s - r, 0) for e, s, r in zip(extra, strides, reach, strict=True)]
+        extra = tuple(e + max(s - r, 0) for e, s, r in zip(extra, strides, reach, strict=True))
         pairs: Padding = [(c // 2, c - c // 2) for c in cut]
     else:
         pairs = padding
-    full = [(n - 1) * s + r for n, s, r in zip(x.shape[1:-1], strides, reach, strict=True)]
+    full = tuple((n - 1) * s + r for n, s, r in zip(x.shape[1:-1], strides, reach, strict=True))
     cuts = pad_pairs(
         "conv_transpose",
         pairs,
@@ -162,6 +179,8 @@ def conv_transpose(
         stride=strides,
         dilation=dilations,
     )
+    if any(n - sum(cut) + e < 1 for n, cut, e in zip(full, cuts, extra, strict=True)):
+        raise ValueError(f"conv_transpose: padding {padding!r} cuts away all of the {full} pixels.")
     y = lax.conv_general_dilated(
         x,
         _transposed_kernel(kernel, groups),
@@ -220,7 +239,7 @@ def locally_connected(
             "locally_connected: kernel needs axes (*out, *window, c_in, c_out) for x with axes "
             f"(b, *space, c_in), got kernel {kernel.shape} and x {x.shape}."
         )
-    _check_dtypes("locally_connected", x, kernel, bias)
+    check_dtypes("locally_connected", x, kernel, bias)
     out, window = kernel.shape[:axes], kernel.shape[axes:-2]
     if kernel.shape[-2] != x.shape[-1]:
         raise ValueError(
@@ -268,8 +287,10 @@ def normalized_cross_correlation(
         template: the pattern sought, no larger than the images.
 
     Returns:
-        correlations in [-1, 1], one per place where the template lies inside the image; 0 where
-        the window (or the template) is flat.
+        correlations in [-1, 1], one per place where the template lies inside the image, in x's
+        dtype, computed in float32 at least; 0 where the window (or the template) is flat: where
+        its standard deviation is at most 1.2e-7 times its mean (2.2e-16 times in float64), which
+        is rounding.
 
     Raises:
         ValueError: ranks, channels or dtypes that do not match, or a template that does not fit.
@@ -287,25 +308,67 @@ def normalized_cross_correlation(
     Reference:
         Lewis (1995), Fast normalized cross-correlation, equation 2.
     """
-    _check("normalized_cross_correlation", x, template[..., None], None, c_out=1)
+    function = "normalized_cross_correlation"
+    _check_axes(function, x, template[..., None])
+    check_dtypes(function, x, template)
     if template.shape[-1] != x.shape[-1]:
         raise ValueError(
-            f"normalized_cross_correlation: template has {template.shape[-1]} channels, "
-            f"x has {x.shape[-1]}."
+            f"{function}: template has {template.shape[-1]} channels, x has {x.shape[-1]}."
         )
-    pattern = template - template.mean()
-    # Centring each image leaves every r as it is, and keeps the variances below from cancelling.
-    image = x - x.mean(axis=tuple(range(1, x.ndim)), keepdims=True)
-    ones = jnp.ones_like(template)[..., None]
-    total = conv(image, ones, padding="VALID")[..., 0]
-    squares = conv(image**2, ones, padding="VALID")[..., 0]
-    energy = squares - total**2 / template.size
-    norms = energy * jnp.sum(pattern**2)
-    flat = energy <= 8 * jnp.finfo(x.dtype).eps * (squares + total**2 / template.size)
-    flat = flat | (norms <= 0)
-    score = conv(image, pattern[..., None], padding="VALID")[..., 0]
-    r = score * lax.rsqrt(jnp.where(flat, 1, norms))
-    return jnp.where(flat, 0, jnp.clip(r, -1, 1))
+    *window, _ = template.shape
+    ones = (1,) * len(window)
+    pad_pairs(function, "VALID", lengths=x.shape[1:-1], window=window, stride=ones, dilation=ones)
+    pixels, pattern = wide(x), wide(template)
+    level = _window_means(pattern[None], window)
+    pattern = pattern - level
+    pattern = pattern - pattern.mean()  # what rounding left: a large level in x multiplies it
+    mean = _window_means(pixels, window)
+    score, energy = _score_and_energy(pixels, pattern, mean)
+    contrast = jnp.sum(pattern**2)
+    # Pixels this near to their mean differ from it by its own rounding.
+    step = jnp.finfo(pixels.dtype).eps
+    flat = (energy <= template.size * (step * mean) ** 2) | (
+        contrast <= template.size * (step * level) ** 2
+    )
+    r = score * lax.rsqrt(jnp.where(flat, 1, energy)) * lax.rsqrt(jnp.where(flat, 1, contrast))
+    return jnp.where(flat, 0, jnp.clip(r, -1, 1)).astype(x.dtype)
+
+
+def _window_means(x: Array, window: Sequence[int]) -> Array:
+    """The mean of every window over its pixels and channels, one axis at a time.
+
+    Each mean is taken of differences from its first term, so that it is rounded only once and
+    that of equal numbers is exact.
+    """
+    first = x[..., 0]
+    mean = first + jnp.mean(x - first[..., None], axis=-1)
+    for axis, k in enumerate(window, start=1):
+        first, *rest = taps(mean, axis, window=k, stride=1)
+        mean = first + sum(tap - first for tap in rest) / k
+    return mean
+
+
+def _score_and_energy(x: Array, pattern: Array, mean: Array) -> tuple[Array, Array]:
+    """sum (p - mean) pattern and sum (p - mean)^2 over every window p.
+
+    Each window's own mean comes off first: in sum p^2 - n mean^2 a level far above the contrast
+    would cancel, and convolutions may round to fewer digits. Tap by tap in a loop, so that memory
+    and program do not grow with the window, in the backward pass either.
+    """
+    *window, c = pattern.shape
+    offsets = jnp.asarray([(0, *u, 0) for u in np.ndindex(*window)], jnp.int32)
+
+    @jax.checkpoint
+    def add_tap(sums: tuple[Array, ...], tap: tuple[Array, Array]) -> tuple[Any, None]:
+        offset, weights = tap
+        deviation = lax.dynamic_slice(x, offset, (*mean.shape, c)) - mean[..., None]
+        terms = deviation * weights, deviation**2, deviation
+        return tuple(s + jnp.sum(t, axis=-1) for s, t in zip(sums, terms, strict=True)), None
+
+    zeros = (jnp.zeros_like(mean),) * 3
+    (score, energy, rest), _ = lax.scan(add_tap, zeros, (offsets, pattern.reshape(-1, c)))
+    # The mean's own rounding shifted every deviation by rest / n (Chan, Golub & LeVeque, 1983).
+    return score, energy - rest**2 / pattern.size
 
 
 def _layout(axes: int) -> lax.ConvDimensionNumbers:
@@ -315,7 +378,7 @@ def _layout(axes: int) -> lax.ConvDimensionNumbers:
     return lax.ConvDimensionNumbers(image, (last, axes, *range(axes)), image)
 
 
-def _check(function: str, x: Array, kernel: Array, bias: Array | None, *, c_out: int) -> None:
+def _check_axes(function: str, x: Array, kernel: Array) -> None:
     if not 3 <= x.ndim <= 5:
         raise ValueError(
             f"{function}: x needs axes (b, *space, c) with 1 to 3 spatial axes, got {x.shape}."
@@ -325,17 +388,14 @@ def _check(function: str, x: Array, kernel: Array, bias: Array | None, *, c_out:
             f"{function}: kernel needs {x.ndim - 2} spatial axes like x, "
             f"got kernel {kernel.shape} and x {x.shape}."
         )
+
+
+def _check_parameters(
+    function: str, x: Array, kernel: Array, bias: Array | None, *, c_out: int
+) -> None:
     if bias is not None and bias.shape != (c_out,):
         raise ValueError(f"{function}: bias needs shape ({c_out},), got {bias.shape}.")
-    _check_dtypes(function, x, kernel, bias)
-
-
-def _check_dtypes(function: str, x: Array, kernel: Array, bias: Array | None) -> None:
-    dtypes = [a.dtype.name for a in (x, kernel, bias) if a is not None]
-    if len(set(dtypes)) > 1:
-        raise ValueError(
-            f"{function}: x and its parameters need one dtype, got {', '.join(dtypes)}."
-        )
+    check_dtypes(function, x, kernel, bias)
 
 
 def _check_groups(function: str, what: str, channels: int, groups: int) -> None:
@@ -344,16 +404,14 @@ def _check_groups(function: str, what: str, channels: int, groups: int) -> None:
 
 
 def _output_padding(
-    value: int | Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> list[int]:
-    values = [value] * len(stride) if isinstance(value, int) else list(value)
-    limits = [max(s, d) for s, d in zip(stride, dilation, strict=True)]
-    if len(values) != len(limits) or any(
-        not 0 <= v < most for v, most in zip(values, limits, strict=True)
-    ):
+    value: PerAxis, stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, ...]:
+    values = integers("conv_transpose", "output_padding", value, len(stride))
+    limits = tuple(max(s, d) for s, d in zip(stride, dilation, strict=True))
+    if any(not 0 <= v < most for v, most in zip(values, limits, strict=True)):
         raise ValueError(
             "conv_transpose: output_padding must be less than the stride or the dilation "
-            f"{tuple(limits)} on each axis, got {value!r}."
+            f"{limits} on each axis, got {value!r}."
         )
     return values
 

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from jaxcnn.functional.windows import check_dtypes
+
 
 def dense(
     x: Float[Array, "*b c_in"],
@@ -43,8 +45,6 @@ def dense(
         )
     if bias is not None and bias.shape != kernel.shape[1:]:
         raise ValueError(f"dense: bias needs shape {kernel.shape[1:]}, got {bias.shape}.")
-    dtypes = [a.dtype.name for a in (x, kernel, bias) if a is not None]
-    if len(set(dtypes)) > 1:
-        raise ValueError(f"dense: x and its parameters need one dtype, got {', '.join(dtypes)}.")
+    check_dtypes("dense", x, kernel, bias)
     y = jnp.matmul(x, kernel)
     return y if bias is None else y + bias

@@ -1,18 +1,55 @@
-"""Sliding windows: how stride, padding and dilation select them."""
+"""What the layers share: sliding windows and the options that select them, and dtypes."""
 
+import operator
 from collections.abc import Sequence
+from typing import Any, SupportsIndex
 
+import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
-Padding = str | int | Sequence[tuple[int, int]]
-PerAxis = int | Sequence[int]
+# SupportsIndex: NumPy's integers are as good as Python's.
+Padding = str | SupportsIndex | Sequence[tuple[SupportsIndex, SupportsIndex]]
+PerAxis = SupportsIndex | Sequence[SupportsIndex]
+
+
+def wide(x: Array) -> Array:
+    """Numbers narrower than float32 as float32: sums and statistics need its digits."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def check_floating(function: str, x: Array) -> None:
+    """Raises unless x is floating point."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{function}: x must be floating point, got {x.dtype.name}.")
+
+
+def check_dtypes(function: str, x: Array, *parameters: Array | None) -> None:
+    """Raises unless x and the parameters that are given have one dtype."""
+    dtypes = [a.dtype.name for a in (x, *parameters) if a is not None]
+    if len(set(dtypes)) > 1:
+        raise ValueError(
+            f"{function}: x and its parameters need one dtype, got {', '.join(dtypes)}."
+        )
+
+
+def integers(function: str, option: str, value: PerAxis, axes: int) -> tuple[int, ...]:
+    """An option given once or once for each spatial axis, as one Python integer per axis."""
+    try:
+        given = value if isinstance(value, Sequence | np.ndarray) else (value,) * axes
+        values = tuple(operator.index(v) for v in given)
+    except TypeError as error:
+        raise ValueError(
+            f"{function}: {option} must be an integer or one per axis, got {value!r}."
+        ) from error
+    if len(values) != axes:
+        raise ValueError(f"{function}: {option} needs 1 or {axes} values, got {value!r}.")
+    return values
 
 
 def per_axis(function: str, option: str, value: PerAxis, axes: int) -> tuple[int, ...]:
-    """An option given once or once for each spatial axis, as one positive integer per axis."""
-    values = (value,) * axes if isinstance(value, int) else tuple(value)
-    if len(values) != axes:
-        raise ValueError(f"{function}: {option} needs 1 or {axes} values, got {value!r}.")
+    """`integers`, each at least 1."""
+    values = integers(function, option, value, axes)
     if any(v < 1 for v in values):
         raise ValueError(f"{function}: {option} must be at least 1, got {value!r}.")
     return values
@@ -54,28 +91,17 @@ def pad_pairs(
     "SAME" gives ceil(length / stride) windows, the odd pixel going to the high side.
     """
     axes = len(lengths)
-    if isinstance(padding, str):
-        if padding not in ("SAME", "VALID"):
-            raise ValueError(
-                f'{function}: padding must be "SAME", "VALID", an int or {axes} (low, high) pairs, '
-                f"got {padding!r}."
-            )
-        pairs = tuple((0, 0) for _ in lengths)
-        if padding == "SAME":
-            reach = [d * (k - 1) + 1 for d, k in zip(dilation, window, strict=True)]
-            total = [
-                max((-(-n // s) - 1) * s + r - n, 0)
-                for n, s, r in zip(lengths, stride, reach, strict=True)
-            ]
-            pairs = tuple((t // 2, t - t // 2) for t in total)
-    elif isinstance(padding, int):
-        pairs = ((padding, padding),) * axes
+    if isinstance(padding, str) and padding == "VALID":
+        pairs = ((0, 0),) * axes
+    elif isinstance(padding, str) and padding == "SAME":
+        reach = [d * (k - 1) + 1 for d, k in zip(dilation, window, strict=True)]
+        total = [
+            max((-(-n // s) - 1) * s + r - n, 0)
+            for n, s, r in zip(lengths, stride, reach, strict=True)
+        ]
+        pairs = tuple((t // 2, t - t // 2) for t in total)
     else:
-        pairs = tuple(padding)
-        if len(pairs) != axes or any(isinstance(p, int) or len(p) != 2 for p in pairs):
-            raise ValueError(
-                f"{function}: padding needs {axes} (low, high) pairs, got {padding!r}."
-            )
+        pairs = _explicit_pairs(function, padding, axes)
     if any(low < 0 or high < 0 for low, high in pairs):
         raise ValueError(f"{function}: padding must not be negative, got {padding!r}.")
     for n, k, s, (low, high), d in zip(lengths, window, stride, pairs, dilation, strict=True):
@@ -84,6 +110,23 @@ def pad_pairs(
                 f"{function}: a window of {k} (dilation {d}) does not fit into {n} pixels "
                 f"with padding {(low, high)}."
             )
+    return pairs
+
+
+def _explicit_pairs(function: str, padding: Any, axes: int) -> tuple[tuple[int, int], ...]:
+    try:
+        if isinstance(padding, Sequence | np.ndarray):
+            pairs = tuple((operator.index(low), operator.index(high)) for low, high in padding)
+        else:
+            both = operator.index(padding)
+            pairs = ((both, both),) * axes
+        if len(pairs) != axes:
+            raise ValueError(f"{len(pairs)} pairs for {axes} axes")
+    except (TypeError, ValueError) as error:  # no pairs, or not of integers
+        raise ValueError(
+            f'{function}: padding must be "SAME", "VALID", an integer or {axes} (low, high) '
+            f"pairs of integers, got {padding!r}."
+        ) from error
     return pairs
 
 

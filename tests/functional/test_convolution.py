@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -138,10 +139,31 @@ def test_conv_errors(unchecked):
         conv(x, kernel, stride=(1, 1, 1))
     with pytest.raises(ValueError, match='conv: padding must be "SAME", "VALID"'):
         conv(x, kernel, padding="same")
-    with pytest.raises(ValueError, match="conv: padding needs 2 .low, high. pairs"):
-        conv(x, kernel, padding=(1, 1))
+    pairs = r"conv: padding must be .* an integer or 2 \(low, high\) pair.*, got"
+    for bad in ((1, 1), 2.0, [(1, 1)], [(1, 1), (0.5, 1)]):
+        with pytest.raises(ValueError, match=pairs):
+            conv(x, kernel, padding=bad)
+    for bad in (2.0, (2.0, 2.0), "2"):
+        with pytest.raises(
+            ValueError, match="conv: stride must be an integer or one per axis, got"
+        ):
+            conv(x, kernel, stride=bad)
+    with pytest.raises(
+        ValueError, match=r"conv: kernel needs 2 spatial axes like x, got kernel \("
+    ):
+        conv(x, jnp.ones(()))
     with pytest.raises(ValueError, match="conv: padding must not be negative"):
         conv(x, kernel, padding=-1)
+
+
+def test_options_are_numpy_integers_too():
+    x, kernel, one, two = array(1, 6, 6, 2), array(3, 3, 2, 2, seed=1), np.int64(1), np.int64(2)
+    y = conv(x, kernel, stride=two, padding=one, dilation=(one, 1))
+    assert_close(y, conv(x, kernel, stride=2, padding=1), "exact")
+    y = conv(x, kernel, stride=(two, 1), padding=[(one, 0), (0, two)])
+    assert_close(y, conv(x, kernel, stride=(2, 1), padding=[(1, 0), (0, 2)]), "exact")
+    y = conv_transpose(x, kernel, stride=two, padding=one, output_padding=one)
+    assert_close(y, conv_transpose(x, kernel, stride=2, padding=1, output_padding=1), "exact")
 
 
 TRANSPOSES = [
@@ -194,6 +216,16 @@ def test_conv_transpose_errors(unchecked):
         conv_transpose(x, array(3, 3, 2, 3), stride=2, output_padding=2)
     with pytest.raises(ValueError, match="conv_transpose: groups must divide c_in = 3, got 2"):
         conv_transpose(x, array(3, 3, 2, 3), groups=2)
+    with pytest.raises(ValueError, match="conv_transpose: kernel needs 2 spatial axes"):
+        conv_transpose(x, jnp.ones(()))
+    with pytest.raises(
+        ValueError, match="conv_transpose: output_padding must be an integer or one"
+    ):
+        conv_transpose(x, array(3, 3, 2, 3), stride=2, output_padding=0.5)
+    nothing = r"conv_transpose: padding 5 cuts away all of the \(9, 9\) pixels"
+    with pytest.raises(ValueError, match=nothing):
+        conv_transpose(x, array(3, 3, 2, 3), stride=2, padding=5)
+    assert conv_transpose(x, array(3, 3, 2, 3), stride=2, padding=4).shape == (1, 1, 1, 2)
 
 
 def test_locally_connected_is_the_loop(x64):
@@ -255,6 +287,33 @@ def test_normalized_cross_correlation_laws():
     assert_close(flat, jnp.zeros((1, 4, 4)), "exact")
 
 
+@pytest.mark.parametrize("offset", [1e3, -1e5])
+def test_normalized_cross_correlation_far_from_zero(offset):
+    noise = 0.3 * np.asarray(array(1, 12, 24, 2))
+    noise[:, :, :12] = 0
+    x = jnp.asarray(noise + offset * (np.arange(24) >= 12)[:, None], jnp.float32)
+    template = x[0, 3:8, 15:21]
+    r = normalized_cross_correlation(x, template)
+    assert_close(r[0, 3, 15], 1.0)
+    with jax.enable_x64(True):  # of the same float32 pixels
+        exact = normalized_cross_correlation(*(jnp.asarray(a, jnp.float64) for a in (x, template)))
+    assert_close(r, exact)
+    assert_close(r[..., :7], jnp.zeros((1, 8, 7)), "exact")  # the dark half is flat
+
+
+def test_normalized_cross_correlation_of_flat_windows():
+    template = array(3, 4, 2)
+    for level in (0.3, 1e3 / 3, -1e30):
+        r = normalized_cross_correlation(jnp.full((1, 5, 6, 2), level), template)
+        assert_close(r, jnp.zeros((1, 3, 3)), "exact")
+        r = normalized_cross_correlation(array(1, 5, 6, 2), jnp.full((3, 4, 2), level))
+        assert_close(r, jnp.zeros((1, 3, 3)), "exact")
+    x = jnp.full((1, 5, 6, 2), 100.0).at[0, 2, 3, 1].set(100 * (1 + 2**-22))
+    r, pullback = jax.vjp(lambda x: normalized_cross_correlation(x, template), x)
+    assert_close(r, jnp.zeros((1, 3, 3)), "exact")  # one pixel differs by two steps: rounding
+    assert_close(pullback(jnp.ones_like(r))[0], jnp.zeros_like(x), "exact")
+
+
 def test_normalized_cross_correlation_gradients_and_transforms():
     args = (array(1, 4, 4, 2), array(2, 2, 2, seed=1))
     assert_gradients(normalized_cross_correlation, *args)
@@ -264,3 +323,7 @@ def test_normalized_cross_correlation_gradients_and_transforms():
 def test_normalized_cross_correlation_errors(unchecked):
     with pytest.raises(ValueError, match="template has 3 channels, x has 2"):
         normalized_cross_correlation(array(1, 4, 4, 2), array(2, 2, 3))
+    with pytest.raises(ValueError, match="normalized_cross_correlation: a window of 5 .* not fit"):
+        normalized_cross_correlation(array(1, 4, 4, 2), array(5, 2, 2))
+    with pytest.raises(ValueError, match="normalized_cross_correlation: kernel needs 2 spatial"):
+        normalized_cross_correlation(array(1, 4, 4, 2), jnp.ones(()))
