@@ -2,12 +2,19 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from jaxcnn.functional.windows import Padding, PerAxis, output_length, pad_pairs, per_axis
+from jaxcnn.functional.windows import (
+    Padding,
+    PerAxis,
+    integers,
+    output_length,
+    pad_pairs,
+    per_axis,
+)
 
 # Primitives that run the function inside them once. What else holds a function may run it any
 # number of times (`while`, kernels over a grid, shards of a mesh).
@@ -17,12 +24,12 @@ _CALLS = frozenset(
 
 
 def output_size(
-    size: int,
-    window: int,
+    size: SupportsIndex,
+    window: SupportsIndex,
     *,
-    stride: int = 1,
+    stride: SupportsIndex = 1,
     padding: Padding = 0,
-    dilation: int = 1,
+    dilation: SupportsIndex = 1,
     ceil_mode: bool = False,
 ) -> int:
     r"""How many windows fit along one axis: the output's pixels of a convolution or a pooling.
@@ -54,18 +61,20 @@ def output_size(
         Dumoulin & Visin (2016), A guide to convolution arithmetic for deep learning, section 2,
         https://arxiv.org/abs/1603.07285.
     """
-    for option, value in (("window", window), ("stride", stride), ("dilation", dilation)):
-        per_axis("output_size", option, value, axes=1)
+    (n,) = integers("output_size", "size", size, axes=1)
+    (k,) = per_axis("output_size", "window", window, axes=1)
+    (s,) = per_axis("output_size", "stride", stride, axes=1)
+    (d,) = per_axis("output_size", "dilation", dilation, axes=1)
     ((low, high),) = pad_pairs(
         "output_size",
         padding,
-        lengths=(size,),
-        window=(window,),
-        stride=(stride,),
-        dilation=(dilation,),
+        lengths=(n,),
+        window=(k,),
+        stride=(s,),
+        dilation=(d,),
         ceil_mode=ceil_mode,
     )
-    return output_length(size, window, stride, low, high, dilation, ceil_mode)
+    return output_length(n, k, s, low, high, d, ceil_mode)
 
 
 def receptive_field(layers: Sequence[Sequence[PerAxis]]) -> int | tuple[int, ...]:
@@ -93,7 +102,7 @@ def receptive_field(layers: Sequence[Sequence[PerAxis]]) -> int | tuple[int, ...
         Araujo, Norris & Sim (2019), Computing receptive fields of convolutional neural networks,
         equation 2, https://distill.pub/2019/computing-receptive-fields/.
     """
-    tuples = [value for layer in layers for value in layer if not isinstance(value, int)]
+    tuples = [value for layer in layers for value in layer if isinstance(value, Sequence)]
     axes = len(tuples[0]) if tuples else 1
     field, jump = [1] * axes, [1] * axes  # jump: input pixels from one pixel here to the next
     for layer in layers:

@@ -2,6 +2,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from helpers import array
@@ -67,6 +68,8 @@ def test_output_size_errors(unchecked):
     for option in ("stride", "dilation"):
         with pytest.raises(ValueError, match=f"output_size: {option} must be at least 1, got 0"):
             output_size(8, 3, **{option: 0})
+    with pytest.raises(ValueError, match="output_size: stride must be an integer .*, got 2.0"):
+        output_size(8, 3, stride=2.0)
     with pytest.raises(ValueError, match="output_size: window must be at least 1, got 0"):
         output_size(8, 0)
     with pytest.raises(
@@ -75,6 +78,14 @@ def test_output_size_errors(unchecked):
         output_size(4, 5)
     with pytest.raises(ValueError, match="output_size: padding must not be negative, got -1"):
         output_size(4, 3, padding=-1)
+
+
+def test_sizes_are_numpy_integers_too():
+    size, three, two, one = map(np.int64, (8, 3, 2, 1))
+    pixels = output_size(size, three, stride=two, padding=one, dilation=one)
+    assert pixels == 4
+    assert type(pixels) is int
+    assert receptive_field([(three, two), ((three, 5), one)]) == (7, 11)
 
 
 # AlexNet's and VGG-16's receptive fields are those of Araujo, Norris & Sim (2019).
