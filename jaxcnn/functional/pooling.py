@@ -15,7 +15,16 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int, Real
 
-from jaxcnn.functional.windows import Padding, PerAxis, output_length, pad_pairs, per_axis, taps
+from jaxcnn.functional.windows import (
+    Padding,
+    PerAxis,
+    check_floating,
+    output_length,
+    pad_pairs,
+    per_axis,
+    taps,
+    wide,
+)
 
 
 def max_pool(
@@ -44,7 +53,8 @@ def max_pool(
         the maxima, in x's dtype; NaN where the window holds one.
 
     Raises:
-        ValueError: ranks that do not match, or a window or padding that does not fit.
+        ValueError: ranks that do not match, a window or padding that does not fit, or an x of
+            booleans or complex numbers.
 
     Gradient:
         At a tie all of it goes to the first maximum in window order (row by row), as in
@@ -61,6 +71,7 @@ def max_pool(
         Ranzato, Huang, Boureau & LeCun (2007), Unsupervised learning of invariant feature
         hierarchies, section 2.
     """
+    _check_real("max_pool", x)
     windows, strides, _, whole = _plan("max_pool", x, window, stride, padding, ceil_mode)
     (y,) = _fold((_pad(x, whole, _lowest(x)),), windows, strides, _larger)
     return y
@@ -106,6 +117,7 @@ def max_pool_with_argmax(
         Zeiler & Fergus (2014), Visualizing and understanding convolutional networks, section 2.1
         (the indices are its switches), https://arxiv.org/abs/1311.2901.
     """
+    _check_real("max_pool_with_argmax", x)
     windows, strides, _, whole = _plan(
         "max_pool_with_argmax", x, window, stride, padding, ceil_mode
     )
@@ -125,7 +137,8 @@ def max_unpool(
 
     Args:
         x: one value per window.
-        indices: their places in the flattened spatial plane of the output.
+        indices: their places in the flattened spatial plane of the output; values whose index
+            is negative or beyond that plane are dropped.
         output_size: the output's pixels along each axis, one for all or one per axis.
 
     Returns:
@@ -136,7 +149,7 @@ def max_unpool(
         ValueError: shapes that do not match, or indices that are not integers.
 
     Gradient:
-        Of the place to the value that stayed there.
+        Of the place to the value that stayed there; none to a value that was dropped.
 
     Example:
         >>> import jax.numpy as jnp
@@ -159,7 +172,9 @@ def max_unpool(
     flat = (b, math.prod(pooled), c)
     batch, channel = jnp.arange(b)[:, None, None], jnp.arange(c)
     y = jnp.zeros((b, math.prod(size), c), x.dtype)
-    y = y.at[batch, indices.reshape(flat), channel].set(x.reshape(flat))
+    places = indices.reshape(flat).astype(jnp.promote_types(indices.dtype, jnp.int32))
+    places = jnp.where(places < 0, y.shape[1], places)  # else -1 would be the last pixel
+    y = y.at[batch, places, channel].set(x.reshape(flat), mode="drop")
     return y.reshape(b, *size, c)
 
 
@@ -204,10 +219,9 @@ def avg_pool(
         PyTorch's `AvgPool2d`,
         https://docs.pytorch.org/docs/stable/generated/torch.nn.AvgPool2d.html.
     """
-    _check_floating("avg_pool", x)
+    check_floating("avg_pool", x)
     windows, strides, pairs, whole = _plan("avg_pool", x, window, stride, padding, ceil_mode)
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    (total,) = _fold((_pad(x.astype(wide), whole, 0),), windows, strides, _sum)
+    (total,) = _fold((_pad(wide(x), whole, 0),), windows, strides, _sum)
     counts = []
     for n, out, k, s, (low, high) in zip(
         x.shape[1:-1], total.shape[1:-1], windows, strides, pairs, strict=True
@@ -217,7 +231,7 @@ def avg_pool(
         inside = np.minimum(end, n) - np.maximum(start, 0)
         counts.append(end - start if count_include_pad else inside)
     count = functools.reduce(np.multiply.outer, counts)[..., None]
-    return (total / count.astype(wide)).astype(x.dtype)
+    return (total / count.astype(total.dtype)).astype(x.dtype)
 
 
 def global_avg_pool(x: Float[Array, "b *space c"]) -> Float[Array, "b c"]:
@@ -243,9 +257,8 @@ def global_avg_pool(x: Float[Array, "b *space c"]) -> Float[Array, "b c"]:
         Lin, Chen & Yan (2014), Network in network, section 3.2, https://arxiv.org/abs/1312.4400.
     """
     _check_space("global_avg_pool", x)
-    _check_floating("global_avg_pool", x)
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    return x.mean(axis=tuple(range(1, x.ndim - 1)), dtype=wide).astype(x.dtype)
+    check_floating("global_avg_pool", x)
+    return wide(x).mean(axis=tuple(range(1, x.ndim - 1))).astype(x.dtype)
 
 
 def adaptive_avg_pool(
@@ -275,9 +288,9 @@ def adaptive_avg_pool(
         He et al. (2014), Spatial pyramid pooling, section 2.3, https://arxiv.org/abs/1406.4729.
     """
     _check_space("adaptive_avg_pool", x)
-    _check_floating("adaptive_avg_pool", x)
+    check_floating("adaptive_avg_pool", x)
     sizes = per_axis("adaptive_avg_pool", "output_size", output_size, x.ndim - 2)
-    y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    y = wide(x)
     for axis, m in enumerate(sizes, start=1):
         means = jnp.asarray(_averaging_matrix(x.shape[axis], m), y.dtype)
         y = jnp.tensordot(y, means, ((axis,), (1,)), precision=lax.Precision.HIGHEST)
@@ -374,6 +387,6 @@ def _check_space(function: str, x: Array) -> None:
         )
 
 
-def _check_floating(function: str, x: Array) -> None:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"{function}: x must be floating point, got {x.dtype.name}.")
+def _check_real(function: str, x: Array) -> None:
+    if not any(jnp.issubdtype(x.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        raise ValueError(f"{function}: x must be integers or floating point, got {x.dtype.name}.")

@@ -267,6 +267,17 @@ def test_max_unpool_puts_each_maximum_back():
     assert_close(again, y, "exact")
 
 
+def test_max_unpool_drops_what_lies_outside():
+    x = jnp.asarray([3.0, 2.0, 1.0, 4.0]).reshape(1, 4, 1)
+    for dtype in (jnp.int32, jnp.int8):
+        indices = jnp.asarray([1, -1, 120, 3], dtype).reshape(1, 4, 1)
+        y, pullback = jax.vjp(lambda x, i=indices: max_unpool(x, i, 100), x)
+        expected = np.zeros(100)
+        expected[[1, 3]] = 3, 4
+        assert_close(y.ravel(), expected, "exact")
+        assert_close(pullback(jnp.ones_like(y))[0].ravel(), [1, 0, 0, 1], "exact")
+
+
 def test_avg_pool_laws(x64):
     x = array(2, 6, 4, 3)
     y, pullback = jax.vjp(jax.jit(lambda x: avg_pool(x, 3, stride=2, padding=1)), x)
@@ -302,6 +313,13 @@ def test_pooling_errors(unchecked):
         avg_pool(x[:, :0], 2, padding=1)
     with pytest.raises(ValueError, match="max_pool: window needs 1 or 2 values, got"):
         max_pool(x, (2, 2, 2))
+    with pytest.raises(ValueError, match="max_pool: window must be an integer or one per axis"):
+        max_pool(x, 2.0)
+    for dtype in (bool, jnp.complex64):
+        for pool in (max_pool, max_pool_with_argmax):
+            rule = f"{pool.__name__}: x must be integers or floating point, got"
+            with pytest.raises(ValueError, match=rule):
+                pool(x.astype(dtype), 2)
     with pytest.raises(ValueError, match="max_pool: stride must be at least 1, got 0"):
         max_pool(x, 2, stride=0)
     with pytest.raises(ValueError, match="max_pool: a window of 5 .* does not fit into 4 pixels"):
