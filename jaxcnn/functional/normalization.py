@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxcnn.functional.windows import taps
+from jaxcnn.functional.windows import check_floating, taps, wide
 
 
 def batch_norm(
@@ -77,7 +77,7 @@ def batch_norm(
         if statistic.shape != shape:
             raise ValueError(f"batch_norm: {name} needs shape {shape}, got {statistic.shape}.")
     if not train:
-        y = _scaled(_wide(x) - _wide(mean), _wide(var), scale, bias, eps)
+        y = _scaled(wide(x) - wide(mean), wide(var), scale, bias, eps)
         return y.astype(x.dtype), (mean, var)
     n = math.prod(x.shape[:-1])
     n = n if axis_name is None else n * lax.axis_size(axis_name)
@@ -87,8 +87,8 @@ def batch_norm(
         )
     deviation, m, v = _moments(x, tuple(range(x.ndim - 1)), axis_name)
     y = _scaled(deviation, v, scale, bias, eps)
-    running_mean = (1 - momentum) * _wide(mean) + momentum * m.reshape(shape)
-    running_var = (1 - momentum) * _wide(var) + momentum * v.reshape(shape) * (n / (n - 1))
+    running_mean = (1 - momentum) * wide(mean) + momentum * m.reshape(shape)
+    running_var = (1 - momentum) * wide(var) + momentum * v.reshape(shape) * (n / (n - 1))
     return y.astype(x.dtype), (running_mean.astype(mean.dtype), running_var.astype(var.dtype))
 
 
@@ -132,15 +132,12 @@ def layer_norm(
         Ba, Kiros & Hinton (2016), Layer normalization, equation 3,
         https://arxiv.org/abs/1607.06450.
     """
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
-    axes = {a % x.ndim for a in given if -x.ndim <= a < x.ndim}
-    if not given or len(axes) != len(given):
-        raise ValueError(f"layer_norm: axis must name axes of x {x.shape} once each, got {axis!r}.")
+    axes = _axes("layer_norm", x, axis)
     shape = tuple(n for a, n in enumerate(x.shape) if a in axes)
     _check("layer_norm", x, {"scale": scale, "bias": bias}, shape)
     across = tuple(n if a in axes else 1 for a, n in enumerate(x.shape))
     scale, bias = _reshaped(scale, across), _reshaped(bias, across)
-    deviation, _, var = _moments(x, tuple(axes))
+    deviation, _, var = _moments(x, axes)
     return _scaled(deviation, var, scale, bias, eps).astype(x.dtype)
 
 
@@ -285,14 +282,14 @@ def local_response_norm(
     _check("local_response_norm", x, {}, ())
     if size < 1:
         raise ValueError(f"local_response_norm: size must be at least 1, got {size}.")
-    wide = _wide(x)
+    values = wide(x)
     unpadded = [(0, 0)] * (x.ndim - 1)
-    squares = jnp.pad(wide**2, [*unpadded, (size // 2, (size - 1) // 2)])
+    squares = jnp.pad(values**2, [*unpadded, (size // 2, (size - 1) // 2)])
     s = k + alpha * sum(taps(squares, x.ndim - 1, window=size, stride=1)) / size
     if beta == 0.75:  # 11 times faster than the power on a CPU
         root = lax.rsqrt(s)
-        return (wide * root * jnp.sqrt(root)).astype(x.dtype)
-    return (wide * s**-beta).astype(x.dtype)
+        return (values * root * jnp.sqrt(root)).astype(x.dtype)
+    return (values * s**-beta).astype(x.dtype)
 
 
 def mean_subtraction(
@@ -311,7 +308,7 @@ def mean_subtraction(
         y in x's dtype; the mean is taken in float32 at least.
 
     Raises:
-        ValueError: an x that is not floating point.
+        ValueError: axes that x does not have, or an x that is not floating point.
 
     Gradient:
         The projection is symmetric, so the backward pass is the forward pass.
@@ -323,20 +320,25 @@ def mean_subtraction(
                [  1.,  10.]], dtype=float32)
     """
     _check("mean_subtraction", x, {}, ())
-    wide = _wide(x)
-    axes = axis if isinstance(axis, int) else tuple(axis)
-    return (wide - wide.mean(axes, keepdims=True)).astype(x.dtype)
+    values = wide(x)
+    axes = _axes("mean_subtraction", x, axis)
+    return (values - values.mean(axes, keepdims=True)).astype(x.dtype)
 
 
-def _wide(x: Array) -> Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+def _axes(function: str, x: Array, axis: int | Sequence[int]) -> tuple[int, ...]:
+    """The axes that `axis` names, counted from the front and in x's order."""
+    given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    axes = {a % x.ndim for a in given if -x.ndim <= a < x.ndim}
+    if not given or len(axes) != len(given):
+        raise ValueError(f"{function}: axis must name axes of x {x.shape} once each, got {axis!r}.")
+    return tuple(sorted(axes))
 
 
 def _moments(
     x: Array, axes: tuple[int, ...], axis_name: Hashable | None = None
 ) -> tuple[Array, Array, Array]:
     """Deviations from the mean, the mean and the biased variance, all with x's rank."""
-    x = _wide(x)
+    x = wide(x)
     mean = x.mean(axes, keepdims=True)
     mean = mean if axis_name is None else lax.pmean(mean, axis_name)
     deviation = x - mean
@@ -362,9 +364,8 @@ def _reshaped(parameter: Array | None, shape: tuple[int, ...]) -> Array | None:
 def _check(
     function: str, x: Array, parameters: dict[str, Array | None], shape: tuple[int, ...]
 ) -> None:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"{function}: x must be floating point, got {x.dtype.name}.")
-    allowed = list(dict.fromkeys([x.dtype.name, _wide(x).dtype.name]))
+    check_floating(function, x)
+    allowed = list(dict.fromkeys([x.dtype.name, wide(x).dtype.name]))
     for name, value in parameters.items():
         if value is None:
             continue

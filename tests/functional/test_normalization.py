@@ -1,8 +1,14 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import helpers
 from helpers import (
     array,
     assert_close,
@@ -202,6 +208,58 @@ def test_batch_norm_across_devices_is_that_of_the_whole_batch(x64):
     assert_close(forward, expected, "float64")
 
 
+TWO_DEVICES = """
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from helpers import array, assert_close
+from jaxcnn.functional.normalization import batch_norm
+
+jax.config.update("jax_enable_x64", True)
+assert jax.device_count() == 2
+x, scale, bias = 2 * array(4, 3, 3, 2) + 50, array(2, seed=1), array(2, seed=2)
+mean, var, dy = array(2, seed=3), array(2, seed=4) ** 2, array(*x.shape, seed=5)
+
+
+def norm(x, scale, bias, axis_name=None):
+    return batch_norm(x, scale, bias, mean, var, train=True, axis_name=axis_name)
+
+
+spread = jax.shard_map(
+    lambda *args: norm(*args, axis_name="devices"),
+    mesh=Mesh(jax.devices(), ("devices",)),
+    in_specs=(P("devices"), P(), P()),
+    out_specs=(P("devices"), P()),
+)
+
+
+def value_and_gradients(f):
+    def loss(x, scale, bias):
+        y, running = f(x, scale, bias)
+        return jnp.vdot(y, dy) + sum(s.sum() for s in running), (y, running)
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(x, scale, bias)
+
+
+found, expected = value_and_gradients(spread), value_and_gradients(norm)
+assert len(jax.tree.leaves(expected)) == 7
+for a, e in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    assert_close(a, e, "float64")
+"""
+
+
+def test_batch_norm_on_two_devices_is_that_of_one():
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "PYTHONPATH": str(Path(helpers.__file__).parent),
+    }
+    command = [sys.executable, "-W", "error", "-c", TWO_DEVICES]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_batch_norm_of_one_value_a_device(x64):
     x = array(5, 3)
     y = jax.vmap(lambda x: trained(x[None], axis_name="devices")[0], axis_name="devices")(x)
@@ -326,3 +384,7 @@ def test_norm_errors(unchecked):
         local_response_norm(x, size=0)
     with pytest.raises(ValueError, match="mean_subtraction: x must be floating point, got int32"):
         mean_subtraction(x.astype(jnp.int32))
+    rule = r"mean_subtraction: axis must name axes of x \(2, 3\) once each, got"
+    for axis in (7, (0, 0), (0, -2), ()):
+        with pytest.raises(ValueError, match=rule):
+            mean_subtraction(array(2, 3), axis=axis)
