@@ -22,7 +22,8 @@ def dropout(
     Args:
         key: a random key; may be None where nothing is drawn.
         x: any array.
-        rate: probability of zero, in [0, 1]; at 1 everything is zero.
+        rate: probability of zero, in [0, 1]; at 1 everything is zero. A Python number, static
+            under jit.
         train: False gives x itself.
 
     Returns:
@@ -60,7 +61,8 @@ def spatial_dropout(
     Args:
         key: a random key; may be None where nothing is drawn.
         x: feature maps, channels last.
-        rate: probability of zero, in [0, 1]; at 1 everything is zero.
+        rate: probability of zero, in [0, 1]; at 1 everything is zero. A Python number, static
+            under jit.
         train: False gives x itself.
 
     Returns:
@@ -100,7 +102,8 @@ def drop_path(
     Args:
         key: a random key; may be None where nothing is drawn.
         x: examples along the first axis.
-        rate: probability of zero, in [0, 1]; at 1 everything is zero.
+        rate: probability of zero, in [0, 1]; at 1 everything is zero. A Python number, static
+            under jit.
         train: False gives x itself.
 
     Returns:
