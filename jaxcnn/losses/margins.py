@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float, Integer
+from jax.core import Tracer
+from jaxtyping import Float, Integer, Real
 
 from jaxcnn.losses.examples import check_labels, check_scores, nan_unless_labelled, one_hot, wide
 
@@ -12,7 +13,7 @@ def structured(
     labels: Integer[Array, " b"],
     *,
     task_loss: Float[Array, "classes classes"],
-    epsilon: float | int,
+    epsilon: float | int | Real[Array, ""],
 ) -> Float[Array, " b"]:
     r"""The structured loss: a soft maximum of task loss plus score, less the true class's score.
 
@@ -29,16 +30,18 @@ def structured(
         scores: one score F per class, higher for likelier ones.
         labels: one integer y in [0, classes) per example.
         task_loss: L[y, c] is the cost of answering c where y is true, in scores' dtype.
-        epsilon: the temperature, >= 0.
+        epsilon: the temperature, >= 0. Under jit it may be traced, so that it can be annealed.
 
     Returns:
-        one loss per example, in scores' dtype; NaN for a label out of range.
+        one loss per example, in scores' dtype; NaN for a label out of range, or where a traced
+        epsilon is negative.
 
     Raises:
         ValueError: shapes or dtypes that do not match, or a negative epsilon.
 
     Gradient:
-        with epsilon = 0, classes that tie for the maximum share it evenly, the true one included.
+        with epsilon = 0, classes that tie for the maximum share it evenly, the true one included;
+        epsilon itself then has none.
 
     Example:
         >>> import jax.numpy as jnp
@@ -59,7 +62,8 @@ def structured(
             f"structured: task_loss must be {scores.dtype.name} {(classes, classes)}, "
             f"got {task_loss.dtype.name} {task_loss.shape}."
         )
-    if not epsilon >= 0:
+    traced = isinstance(epsilon, Tracer)  # its value is not known yet
+    if not traced and not epsilon >= 0:
         raise ValueError(f"structured: epsilon must not be negative, got {epsilon!r}.")
     chosen = one_hot(labels, classes)
     f = wide(scores)
@@ -67,9 +71,16 @@ def structured(
     cost = wide(jnp.take(task_loss, labels, axis=0, mode="clip"))  # a bad label's is made NaN below
     excess = cost + (f - true)
     worst = jnp.max(excess, axis=-1)
-    if epsilon > 0:
-        # The maximum comes off before the division, so that no exponential overflows.
-        worst = lax.stop_gradient(worst)
-        terms = jnp.exp((excess - worst[:, None]) / epsilon)
-        worst += epsilon * jnp.log(jnp.sum(terms, axis=-1))
+    if traced:
+        soft = _soft_maximum(excess, jnp.where(epsilon > 0, epsilon, 1))
+        worst = jnp.where(epsilon > 0, soft, jnp.where(epsilon == 0, worst, jnp.nan))
+    elif epsilon > 0:
+        worst = _soft_maximum(excess, epsilon)
     return nan_unless_labelled(worst, chosen).astype(scores.dtype)
+
+
+def _soft_maximum(values: Array, epsilon: float | int | Array) -> Array:
+    # The maximum comes off before the division, so that no exponential overflows.
+    worst = lax.stop_gradient(jnp.max(values, axis=-1))
+    terms = jnp.exp((values - worst[:, None]) / epsilon)
+    return worst + epsilon * jnp.log(jnp.sum(terms, axis=-1))

@@ -78,6 +78,24 @@ def test_structured_gradients_and_transforms(epsilon):
     assert none.shape == (0,)
 
 
+@pytest.mark.parametrize("epsilon", [0.0, 0.3, 2.0])
+def test_structured_takes_a_traced_epsilon(x64, epsilon):
+    scores, task_loss = array(5, 3), jnp.abs(array(3, 3, seed=1))
+
+    def total(scores, epsilon):
+        return structured(scores, LABELS, task_loss=task_loss, epsilon=epsilon).sum()
+
+    value, slopes = jax.jit(jax.value_and_grad(total, (0, 1)))(scores, epsilon)
+    assert_close(value, total(scores, epsilon), "float64")
+    assert_close(slopes[0], jax.grad(total)(scores, epsilon), "float64")
+    assert jnp.isfinite(slopes[1])
+    annealed = jax.vmap(lambda e: total(scores, e))(jnp.array([epsilon, 1.0]))
+    assert_close(annealed, [value, total(scores, 1)], "float64")
+    if epsilon:
+        assert_gradients(total, scores, jnp.float64(epsilon))
+    assert jnp.isnan(jax.jit(total)(scores, -1.0))
+
+
 def test_structured_ties_share_the_gradient():
     scores, labels = jnp.array([[2.0, 1.0, 1.0], [0.0, 3.0, 3.0]]), jnp.array([0, 0])
     for jacobian in (jax.jacfwd, jax.jacrev):
