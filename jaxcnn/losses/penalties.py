@@ -40,14 +40,16 @@ def weights_mask(params: PyTree) -> PyTree[bool]:
     return jax.tree_util.tree_map_with_path(is_weight, params)
 
 
-def l2_penalty(params: PyTree[Float[Array, "..."]], mask: Mask | None = None) -> Float[Array, ""]:
+def l2_penalty(
+    params: PyTree[Float[Array, "..."] | float], mask: Mask | None = None
+) -> Float[Array, ""]:
     r"""The sum of w^2 over all weights, no half.
 
     Its gradient is 2 w, so l2_penalty times lambda / 2 in the loss is weight decay by lambda under
     gradient descent.
 
     Args:
-        params: a pytree of parameters.
+        params: a pytree of parameters, arrays or Python numbers.
         mask: which leaves count: a pytree of bools with params' structure or a prefix of it,
             or a function from params to one; by default `weights_mask`, all but biases and
             scales.
@@ -69,11 +71,13 @@ def l2_penalty(params: PyTree[Float[Array, "..."]], mask: Mask | None = None) ->
     return _penalty("l2_penalty", jnp.square, params, mask)
 
 
-def l1_penalty(params: PyTree[Float[Array, "..."]], mask: Mask | None = None) -> Float[Array, ""]:
+def l1_penalty(
+    params: PyTree[Float[Array, "..."] | float], mask: Mask | None = None
+) -> Float[Array, ""]:
     r"""The sum of |w| over all weights.
 
     Args:
-        params: a pytree of parameters.
+        params: a pytree of parameters, arrays or Python numbers.
         mask: as for `l2_penalty`.
 
     Returns:
@@ -118,5 +122,5 @@ def _penalty(
     leaves = jax.tree.leaves(kept)
     if not leaves:
         return jnp.zeros(())
-    total = sum(jnp.sum(measure(wide(leaf))) for leaf in leaves)
-    return jnp.asarray(total, jnp.result_type(*leaves))
+    total = sum(jnp.sum(measure(wide(jnp.asarray(leaf)))) for leaf in leaves)
+    return jnp.asarray(total, jnp.result_type(float, *leaves))

@@ -74,6 +74,15 @@ def test_penalty_gradients_and_transforms(penalty, measure):
     assert_finite(penalty, {"kernel": jnp.array([0.0, 1e4, -1e4])})
 
 
+def test_penalty_of_python_numbers():
+    params = {"conv1": {"kernel": -0.5, "bias": 1.0}, "norm1": {"scale": 1.0}}
+    assert_close(l2_penalty(params), 0.25, "exact")
+    assert_close(l1_penalty({**params, "head": {"kernel": jnp.ones(2)}}), 2.5, "exact")
+    assert l2_penalty({"kernel": 3}).dtype == jnp.float32
+    low = {"kernel": jnp.ones(2, jnp.bfloat16), "gain": 2.0}
+    assert l2_penalty(low).dtype == jnp.bfloat16
+
+
 def test_l1_penalty_kink():
     for jacobian in (jax.jacfwd, jax.jacrev):
         assert_close(jacobian(l1_penalty)(jnp.array([0.0, -2.0])), [0, -1], "exact")
