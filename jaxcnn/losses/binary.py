@@ -26,7 +26,8 @@ def bce(
         one loss per example, in probs' dtype.
 
     Raises:
-        ValueError: shapes or dtypes that differ (nothing is broadcast), or no batch axis.
+        ValueError: shapes or dtypes that differ (nothing is broadcast), no batch axis, or no
+            features.
 
     Gradient:
         (p - t) / max(p (1 - p), 1e-12) over n, as in PyTorch: finite, at most 1e12, and not 0
@@ -39,7 +40,7 @@ def bce(
 
     """
     check_alike("bce", "probs", probs, "targets", targets)
-    return mean_over_features(_bce(wide(probs), wide(targets))).astype(probs.dtype)
+    return mean_over_features("bce", _bce(wide(probs), wide(targets))).astype(probs.dtype)
 
 
 def bce_with_logits(
@@ -59,7 +60,8 @@ def bce_with_logits(
         one loss per example, in logits' dtype.
 
     Raises:
-        ValueError: shapes or dtypes that differ (nothing is broadcast), or no batch axis.
+        ValueError: shapes or dtypes that differ (nothing is broadcast), no batch axis, or no
+            features.
 
     Example:
         >>> import jax.numpy as jnp
@@ -70,7 +72,7 @@ def bce_with_logits(
     check_alike("bce_with_logits", "logits", logits, "targets", targets)
     z, t = wide(logits), wide(targets)
     values = t * jax.nn.softplus(-z) + (1 - t) * jax.nn.softplus(z)
-    return mean_over_features(values).astype(logits.dtype)
+    return mean_over_features("bce_with_logits", values).astype(logits.dtype)
 
 
 def focal(
@@ -91,16 +93,16 @@ def focal(
     Args:
         logits: log-odds of the positive class.
         targets: true probabilities in [0, 1], in logits' dtype.
-        gamma: how fast a well-classified example fades, >= 0.
+        gamma: how fast a well-classified example fades, >= 0; a Python number, static under jit.
         alpha: weight of the positive class against 1 - alpha of the negative one, in [0, 1]; None
-            for no weights (1 and 1).
+            for no weights (1 and 1). A Python number, static under jit.
 
     Returns:
         one loss per example, in logits' dtype.
 
     Raises:
-        ValueError: shapes or dtypes that differ (nothing is broadcast), no batch axis, or a gamma
-            or alpha out of range.
+        ValueError: shapes or dtypes that differ (nothing is broadcast), no batch axis, no features,
+            or a gamma or alpha out of range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -122,7 +124,7 @@ def focal(
     # (1 - p)^gamma as an exponential: powers of a p that rounded to 0 or 1 have no slope.
     values = positive * t * jnp.exp(-gamma * minus_log_q) * minus_log_p
     values += negative * (1 - t) * jnp.exp(-gamma * minus_log_p) * minus_log_q
-    return mean_over_features(values).astype(logits.dtype)
+    return mean_over_features("focal", values).astype(logits.dtype)
 
 
 def hinge(
@@ -141,7 +143,7 @@ def hinge(
         one loss per example, in score's dtype.
 
     Raises:
-        ValueError: shapes or dtypes that do not match, or no batch axis.
+        ValueError: shapes or dtypes that do not match, no batch axis, or no features.
 
     Gradient:
         0 where sign * score is exactly 1.
@@ -157,7 +159,9 @@ def hinge(
     if jnp.issubdtype(sign.dtype, jnp.signedinteger):
         sign = sign.astype(score.dtype)
     check_alike("hinge", "score", score, "sign", sign)
-    return mean_over_features(jax.nn.relu(1 - wide(sign) * wide(score))).astype(score.dtype)
+    return mean_over_features("hinge", jax.nn.relu(1 - wide(sign) * wide(score))).astype(
+        score.dtype
+    )
 
 
 @jax.custom_jvp

@@ -46,7 +46,8 @@ def cross_entropy(
         logits: unnormalized log-probabilities.
         labels: one integer in [0, classes) per example, or one distribution over the classes,
             in logits' dtype.
-        label_smoothing: share of the target that goes to all classes alike, in [0, 1].
+        label_smoothing: share of the target that goes to all classes alike, in [0, 1]; a Python
+            number, static under jit.
         class_weights: one factor per class, 1 by default.
         ignore_label: integer labels equal to this one, in range or not, have loss 0 and no
             gradient, whatever their logits.

@@ -10,8 +10,13 @@ def wide(x: Array) -> Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def mean_over_features(values: Array) -> Array:
-    """(b, *features) -> (b,): the mean over all axes but the first."""
+def mean_over_features(function: str, values: Array) -> Array:
+    """(b, *features) -> (b,): the mean over all axes but the first; raises where that is empty."""
+    if 0 in values.shape[1:]:
+        raise ValueError(
+            f"{function}: the mean over an example's features needs at least one, "
+            f"got shape {values.shape}."
+        )
     return jnp.mean(values, axis=tuple(range(1, values.ndim)))
 
 
@@ -36,12 +41,13 @@ def nan_unless_labelled(loss: Array, chosen: Array) -> Array:
 
 
 def check_alike(function: str, first: str, a: Array, second: str, b: Array) -> None:
-    """Raises unless both are floating-point, of one dtype and one shape (b, *features)."""
+    """Raises unless both are floating point, of one dtype and one shape (b, *features)."""
     _check_floating(function, first, a)
     if a.shape != b.shape or not a.ndim:
+        remedy = "" if a.ndim or b.ndim else ": add a batch axis"
         raise ValueError(
             f"{function}: {first} and {second} need one shape (b, *features), "
-            f"got {a.shape} and {b.shape}."
+            f"got {a.shape} and {b.shape}{remedy}."
         )
     if a.dtype != b.dtype:
         raise ValueError(
@@ -51,9 +57,12 @@ def check_alike(function: str, first: str, a: Array, second: str, b: Array) -> N
 
 
 def check_scores(function: str, name: str, scores: Array) -> None:
-    """Raises unless the scores are floating-point with axes (b, classes)."""
+    """Raises unless the scores are floating point with axes (b, classes)."""
     if scores.ndim != 2:
-        raise ValueError(f"{function}: {name} needs axes (b, classes), got {scores.shape}.")
+        raise ValueError(
+            f"{function}: {name} needs axes (b, classes), got {scores.shape}: "
+            "add a batch axis, or reshape pixels to (b * h * w, classes)."
+        )
     _check_floating(function, name, scores)
 
 
@@ -68,4 +77,4 @@ def check_labels(function: str, labels: Array, examples: int) -> None:
 
 def _check_floating(function: str, name: str, x: Array) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"{function}: {name} must be floating-point, got {x.dtype.name}.")
+        raise ValueError(f"{function}: {name} must be floating point, got {x.dtype.name}.")

@@ -23,7 +23,8 @@ def mse(
         one loss per example, in predictions' dtype.
 
     Raises:
-        ValueError: shapes or dtypes that differ (nothing is broadcast), or no batch axis.
+        ValueError: shapes or dtypes that differ (nothing is broadcast), no batch axis, or no
+            features.
 
     Example:
         >>> import jax.numpy as jnp
@@ -33,7 +34,7 @@ def mse(
     """
     check_alike("mse", "predictions", predictions, "targets", targets)
     errors = wide(predictions) - wide(targets)
-    return mean_over_features(errors**2).astype(predictions.dtype)
+    return mean_over_features("mse", errors**2).astype(predictions.dtype)
 
 
 def squared_error(
@@ -82,7 +83,8 @@ def l1(
         one loss per example, in predictions' dtype.
 
     Raises:
-        ValueError: shapes or dtypes that differ (nothing is broadcast), or no batch axis.
+        ValueError: shapes or dtypes that differ (nothing is broadcast), no batch axis, or no
+            features.
 
     Gradient:
         0 where prediction and target are equal.
@@ -96,7 +98,7 @@ def l1(
     check_alike("l1", "predictions", predictions, "targets", targets)
     errors = wide(predictions) - wide(targets)
     values = errors * jnp.sign(errors)  # jnp.abs has slope 1 at 0
-    return mean_over_features(values).astype(predictions.dtype)
+    return mean_over_features("l1", values).astype(predictions.dtype)
 
 
 def huber(
@@ -114,14 +116,14 @@ def huber(
     Args:
         predictions: what the model says.
         targets: what is true.
-        delta: the error from which the loss grows linearly, > 0.
+        delta: the error from which the loss grows linearly, > 0; a Python number, static under jit.
 
     Returns:
         one loss per example, in predictions' dtype.
 
     Raises:
-        ValueError: shapes or dtypes that differ (nothing is broadcast), no batch axis, or a delta
-            that is not positive.
+        ValueError: shapes or dtypes that differ (nothing is broadcast), no batch axis, no features,
+            or a delta that is not positive.
 
     Example:
         >>> import jax.numpy as jnp
@@ -137,4 +139,4 @@ def huber(
     errors = jnp.abs(wide(predictions) - wide(targets))
     bent = jnp.minimum(errors, delta)
     values = bent * (errors - bent / 2)  # e^2 / 2 and delta (|e| - delta / 2) in one
-    return mean_over_features(values).astype(predictions.dtype)
+    return mean_over_features("huber", values).astype(predictions.dtype)

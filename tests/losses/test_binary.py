@@ -132,9 +132,11 @@ def test_binary_errors(loss, unchecked):
     x = array(4, 2)
     with pytest.raises(ValueError, match=rf"{name}: \w+ and \w+ need one shape .* \(4,\)"):
         loss(x, array(4))
+    with pytest.raises(ValueError, match=rf"{name}: the mean .* at least one, got .*\(4, 0\)"):
+        loss(x[:, :0], x[:, :0])
     with pytest.raises(ValueError, match=f"{name}: .* need one dtype, got float32 and bfloat16"):
         loss(x, x.astype(jnp.bfloat16))
-    with pytest.raises(ValueError, match=rf"{name}: \w+ must be floating-point, got int32"):
+    with pytest.raises(ValueError, match=rf"{name}: \w+ must be floating point, got int32"):
         loss(jnp.ones(3, int), jnp.ones(3, int))
     if loss is not hinge:
         with pytest.raises(ValueError, match=f"{name}: .* need one dtype, got float32 and int32"):

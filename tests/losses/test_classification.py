@@ -255,7 +255,12 @@ def test_label_errors(loss, unchecked):
     scores, labels = array(4, 3), jnp.array([0, 1, 2, 0])
     with pytest.raises(ValueError, match=rf"{name}: \w+ needs? axes \(b, classes\), got \(3,\)"):
         loss(scores[0], labels)
-    with pytest.raises(ValueError, match=rf"{name}: \w+ must be floating-point, got int32"):
+    remedy = r"add a batch axis, or reshape pixels to \(b \* h \* w, classes\)"
+    with pytest.raises(ValueError, match=rf"{name}: .* got \(3,\): {remedy}"):
+        jax.vmap(loss)(scores, labels)
+    with pytest.raises(ValueError, match=rf"{name}: .* got \(1, 2, 2, 3\): {remedy}"):
+        loss(scores.reshape(1, 2, 2, 3), labels.reshape(1, 2, 2))
+    with pytest.raises(ValueError, match=rf"{name}: \w+ must be floating point, got int32"):
         loss(scores.astype(int), labels)
     wrong = rf"{name}: labels must be integers of shape \(4,\).*, got"
     for bad in (labels[:3], labels[:, None], labels.astype(float), labels > 0):

@@ -104,9 +104,14 @@ def test_regression_errors(loss, unchecked):
         loss(x, array(4))
     with pytest.raises(ValueError, match=r"one shape \(b, \*features\), got \(\) and \(\)"):
         loss(jnp.float32(1), jnp.float32(1))
+    with pytest.raises(ValueError, match=rf"{name}: .* got \(\) and \(\): add a batch axis"):
+        jax.vmap(loss)(array(3), array(3))
+    if loss is not squared_error:  # a sum of nothing is 0
+        with pytest.raises(ValueError, match=rf"{name}: the mean .* at least one, got .*\(4, 0\)"):
+            loss(x[:, :0], x[:, :0])
     with pytest.raises(ValueError, match="need one dtype, got float32 and bfloat16"):
         loss(x, x.astype(jnp.bfloat16))
-    with pytest.raises(ValueError, match=f"{name}: predictions must be floating-point, got int32"):
+    with pytest.raises(ValueError, match=f"{name}: predictions must be floating point, got int32"):
         loss(jnp.ones(3, int), jnp.ones(3, int))
 
 
