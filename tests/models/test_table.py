@@ -95,7 +95,7 @@ def test_convnet_trains_with_batch_norm_and_dropout():
 def test_float64_input_with_float32_parameters(x64):
     model, variables = variables_of("convnet", batch_norm=True)
     variables = jax.tree.map(lambda p: p.astype(jnp.float32), variables)
-    assert model.apply(variables, array(1, 8, 8, 3)).dtype == jnp.float64
+    assert model.apply(variables, images("convnet", 1)).dtype == jnp.float64
 
 
 def test_tiny_is_nine_inputs_on_a_3x3_image():
