@@ -355,18 +355,19 @@ def _score_and_energy(x: Array, pattern: Array, mean: Array) -> tuple[Array, Arr
     would cancel, and convolutions may round to fewer digits. Tap by tap in a loop, so that memory
     and program do not grow with the window, in the backward pass either.
     """
-    *window, c = pattern.shape
-    offsets = jnp.asarray([(0, *u, 0) for u in np.ndindex(*window)], jnp.int32)
+    # One channel at a time: with a sum over 3 channels in it the loop took 40 times as long on a CPU.
+    planes = jnp.moveaxis(x, -1, 0)
+    offsets = jnp.asarray([(c, 0, *u) for *u, c in np.ndindex(*pattern.shape)], jnp.int32)
 
     @jax.checkpoint
     def add_tap(sums: tuple[Array, ...], tap: tuple[Array, Array]) -> tuple[Any, None]:
-        offset, weights = tap
-        deviation = lax.dynamic_slice(x, offset, (*mean.shape, c)) - mean[..., None]
-        terms = deviation * weights, deviation**2, deviation
-        return tuple(s + jnp.sum(t, axis=-1) for s, t in zip(sums, terms, strict=True)), None
+        offset, weight = tap
+        deviation = lax.dynamic_slice(planes, offset, (1, *mean.shape))[0] - mean
+        score, energy, rest = sums
+        return (score + weight * deviation, energy + deviation**2, rest + deviation), None
 
     zeros = (jnp.zeros_like(mean),) * 3
-    (score, energy, rest), _ = lax.scan(add_tap, zeros, (offsets, pattern.reshape(-1, c)))
+    (score, energy, rest), _ = lax.scan(add_tap, zeros, (offsets, pattern.ravel()))
     # The mean's own rounding shifted every deviation by rest / n (Chan, Golub & LeVeque, 1983).
     return score, energy - rest**2 / pattern.size
 
