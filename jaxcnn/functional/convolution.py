@@ -355,7 +355,7 @@ def _score_and_energy(x: Array, pattern: Array, mean: Array) -> tuple[Array, Arr
     would cancel, and convolutions may round to fewer digits. Tap by tap in a loop, so that memory
     and program do not grow with the window, in the backward pass either.
     """
-    # One channel at a time: with a sum over 3 channels in it the loop took 40 times as long on a CPU.
+    # One channel at a time: with a sum over 3 of them the loop took 40 times as long on a CPU.
     planes = jnp.moveaxis(x, -1, 0)
     offsets = jnp.asarray([(c, 0, *u) for *u, c in np.ndindex(*pattern.shape)], jnp.int32)
 
