@@ -8,9 +8,9 @@ ratio of the first two.
 Command:  python experiments/benchmark_loop.py
 Hardware: 2 CPU cores (AMD EPYC), jax 0.10.2 and 0.12.0.1, float32
 Time:     75 s
-Result:   `fit` takes 1.007 times the plain loop's time around the same model (0.999 on jax 0.12) and
-          0.79 times that around stock Flax modules (0.79): 40.7, 40.8 and 32.4 steps/s, on a
-          machine that had other work to do at the time
+Result:   `fit` takes 1.007 times the plain loop's time around the same model (0.999 on jax 0.12)
+          and 0.79 times that around stock Flax modules (0.79): 40.7, 40.8 and 32.4 steps/s, on
+          a machine that had other work to do at the time
 """
 
 from collections.abc import Callable
