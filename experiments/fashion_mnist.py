@@ -15,7 +15,7 @@ import shlex
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 from recording import RESULTS, record
@@ -75,12 +75,8 @@ def main(config: Config) -> dict[str, float | str]:
     result: dict[str, float | str] = {}
     for name in names:
         recipe = dataclasses.replace(RECIPES[name], seed=config.seed)
-        print(command(recipe))
-        if config.smoke:
-            with tempfile.TemporaryDirectory() as directory:
-                found = train_run(two_steps(recipe, Path(directory)))
-        else:
-            found = train_run(recipe)
+        found = train_recipe(recipe, config.smoke)
+        if not config.smoke:
             curves = Path(found["directory"]) / "curves.png"
             shutil.copy(curves, RESULTS / f"fashion_mnist_{name}.png")
         for value in ("test_accuracy", "test_loss", "seconds", "parameters"):
@@ -90,11 +86,14 @@ def main(config: Config) -> dict[str, float | str]:
     return result
 
 
-def two_steps(recipe: TrainConfig, directory: Path) -> TrainConfig:
-    """The same recipe cut down to two steps on the embedded digits, for a smoke test."""
-    return dataclasses.replace(
-        recipe, data="digits", image_size=28, epochs=2, batch_size=700, out=directory
-    )
+def train_recipe(recipe: TrainConfig, smoke: bool) -> dict[str, Any]:
+    """Print a recipe as a command and train by it; a smoke test takes two steps on the digits."""
+    print(command(recipe))
+    if not smoke:
+        return train_run(recipe)
+    with tempfile.TemporaryDirectory() as directory:
+        options = {"data": "digits", "image_size": 28, "epochs": 2, "batch_size": 700}
+        return train_run(dataclasses.replace(recipe, **options, out=Path(directory)))
 
 
 if __name__ == "__main__":

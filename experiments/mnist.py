@@ -10,14 +10,12 @@ III.C and figure 9).
 """
 
 import dataclasses
-import tempfile
-from pathlib import Path
 
 import tyro
-from fashion_mnist import command, two_steps
+from fashion_mnist import command, train_recipe
 from recording import record
 
-from jaxcnn.train import TrainConfig, train_run
+from jaxcnn.train import TrainConfig
 
 RECIPE = TrainConfig(model="lenet5", data="mnist", epochs=10)
 
@@ -35,12 +33,7 @@ class Config:
 def main(config: Config) -> dict[str, float | str]:
     """Train by the recipe; test accuracy, loss, seconds and parameters."""
     recipe = dataclasses.replace(RECIPE, seed=config.seed)
-    print(command(recipe))
-    if config.smoke:
-        with tempfile.TemporaryDirectory() as directory:
-            found = train_run(two_steps(recipe, Path(directory)))
-    else:
-        found = train_run(recipe)
+    found = train_recipe(recipe, config.smoke)
     names = ("test_accuracy", "test_loss", "seconds", "parameters")
     result = {**{name: found[name] for name in names}, "command": command(recipe)}
     record("mnist", result, config.smoke)

@@ -20,8 +20,8 @@ from jaxcnn.functional.convolution import (
     conv,
     conv_transpose,
     locally_connected,
-    normalized_cross_correlation,
 )
+from jaxcnn.functional.correlation import normalized_cross_correlation
 from jaxcnn.functional.dropping import drop_path, dropout, spatial_dropout
 from jaxcnn.functional.linear import dense
 from jaxcnn.functional.normalization import (

@@ -136,3 +136,16 @@ def taps(x: Array, axis: int, *, window: int, stride: int, dilation: int = 1) ->
     reach = (windows - 1) * stride + 1
     starts = [i * dilation for i in range(window)]
     return [lax.slice_in_dim(x, i, i + reach, stride, axis) for i in starts]
+
+
+def check_axes(function: str, x: Array, kernel: Array) -> None:
+    """Raise unless x has 1 to 3 spatial axes, and kernel as many."""
+    if not 3 <= x.ndim <= 5:
+        raise ValueError(
+            f"{function}: x needs axes (b, *space, c) with 1 to 3 spatial axes, got {x.shape}."
+        )
+    if kernel.ndim != x.ndim:
+        raise ValueError(
+            f"{function}: kernel needs {x.ndim - 2} spatial axes like x, "
+            f"got kernel {kernel.shape} and x {x.shape}."
+        )

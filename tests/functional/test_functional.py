@@ -4,7 +4,15 @@ import pkgutil
 
 import jaxcnn.functional
 
-LAYERS = ["activations", "convolution", "dropping", "linear", "normalization", "pooling"]
+LAYERS = [
+    "activations",
+    "convolution",
+    "correlation",
+    "dropping",
+    "linear",
+    "normalization",
+    "pooling",
+]
 
 
 def test_every_layer_is_exported():
