@@ -79,16 +79,7 @@ def fit(
             f"fit: needs training images and a batch size of at least 1, got {len(train)} "
             f"images and {batch_size}."
         )
-    if resume and directory is None:
-        raise ValueError("fit: resume needs a directory, got None.")
-    history: list[Row] = []
-    position = _start()
-    if directory is not None and resume:
-        state = restore(directory, "newest", state)
-        position = restore_position(directory, "newest", position)
-        history = read_metrics(directory)[: int(position["epoch"])]
-    elif directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
+    state, position, history = _begin(state, directory, resume)
     state = jax.tree.map(jnp.copy, state)
     batch_size = min(batch_size, len(train))
     steps = steps_per_epoch(len(train), batch_size, drop_last=True)
@@ -136,6 +127,19 @@ def read_metrics(directory: Path) -> list[Row]:
     file = directory / "metrics.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def _begin(state: State, directory: Path | None, resume: bool) -> tuple[State, Position, list[Row]]:
+    """Where training starts: at nothing, or where the directory's newest checkpoint stands."""
+    if resume and directory is None:
+        raise ValueError("fit: resume needs a directory, got None.")
+    if directory is not None and resume:
+        state = restore(directory, "newest", state)
+        position = restore_position(directory, "newest", _start())
+        return state, position, read_metrics(directory)[: int(position["epoch"])]
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+    return state, _start(), []
 
 
 def _start() -> Position:
