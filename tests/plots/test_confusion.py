@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from helpers import assert_close
 from jaxcnn.plots import confusion_matrix
 
 
@@ -17,7 +18,7 @@ def test_confusion_matrix_draws_the_shares_and_writes_the_counts():
     figure = confusion_matrix(matrix, ["cat", "dog", "$cow_1$"])
     axes, bar = figure.axes
     shares = [[80, 20, 0], [25, 75, 0], [0, 0, 0]]
-    np.testing.assert_allclose(axes.images[0].get_array(), shares)
+    assert_close(axes.images[0].get_array(), shares, "float64")
     written = {text.get_position(): text.get_text() for text in axes.texts}
     assert written == {(0, 0): "8", (1, 0): "2", (0, 1): "1", (1, 1): "3"}
     assert axes.get_title(loc="left") == "Accuracy 78.57 %: 11 of 14 right"
@@ -32,7 +33,7 @@ def test_confusion_matrix_draws_the_shares_and_writes_the_counts():
 def test_confusion_matrix_rows_of_equal_shares_look_alike():
     matrix = np.array([[1, 3], [30, 10]])
     image = confusion_matrix(matrix, ["rare", "frequent"]).axes[0].images[0].get_array()
-    np.testing.assert_allclose(image[0], image[1][::-1])
+    assert_close(image[0], image[1][::-1], "float64")
 
 
 @pytest.mark.parametrize(("classes", "step"), [(1, 1), (20, 1), (21, 1), (100, 1), (250, 3)])

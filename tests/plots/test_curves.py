@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from helpers import assert_close
 from jaxcnn.plots import loss_curves
 
 
@@ -41,8 +42,8 @@ def test_loss_curves_mark_the_best_validation():
     figure = loss_curves(rows(5))
     loss, accuracy = figure.axes
     label = "best validation (epoch 3)"
-    np.testing.assert_allclose(lines(loss)[label], [[3, 1 / 3 + 0.1]])
-    np.testing.assert_allclose(lines(accuracy)[label], [[3, 90]])
+    assert_close(lines(loss)[label], [[3, 1 / 3 + 0.1]], "float64")
+    assert_close(lines(accuracy)[label], [[3, 90]], "float64")
     assert loss.get_title(loc="left") == "Loss: validation 0.433 at epoch 3"
     assert accuracy.get_title(loc="left") == "Accuracy: validation 90.0 %"
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
