@@ -71,7 +71,8 @@ def fit(
         "diverged" at a loss or a parameter that is not finite, the last good checkpoint kept.
 
     Raises:
-        ValueError: no training images, or a batch size below 1.
+        ValueError: no training images, a batch size below 1, or a directory that holds
+            checkpoints already and is not resumed.
         FileNotFoundError: nothing to resume from.
     """
     if not len(train) or batch_size < 1:
@@ -137,6 +138,8 @@ def _begin(state: State, directory: Path | None, resume: bool) -> tuple[State, P
         state = restore(directory, "newest", state)
         position = restore_position(directory, "newest", _start())
         return state, position, read_metrics(directory)[: int(position["epoch"])]
+    if directory is not None and (directory / "checkpoints").exists():
+        raise ValueError(f"fit: {directory} holds checkpoints already: resume, or choose another.")
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
     return state, _start(), []

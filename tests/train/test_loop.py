@@ -146,6 +146,14 @@ def test_without_validation_and_with_few_images():
     assert "val_loss" not in fitted.history[0]
 
 
+def test_a_directory_with_checkpoints_is_resumed_or_refused(tmp_path):
+    """Checkpoints of another training must not pass for this one's."""
+    fit(fresh(), learnable(), None, epochs=1, directory=tmp_path, **OPTIONS)
+    with pytest.raises(ValueError, match="fit: .* holds checkpoints already: resume, or choose"):
+        fit(fresh(), learnable(seed=2), None, epochs=1, directory=tmp_path, **OPTIONS)
+    assert fit(fresh(), learnable(), None, epochs=2, directory=tmp_path, resume=True, **OPTIONS)
+
+
 def test_errors(tmp_path):
     empty = Split(np.zeros((0, 3, 3, 1), np.uint8), np.zeros(0, np.int32))
     with pytest.raises(ValueError, match="fit: needs training images"):
