@@ -6,6 +6,7 @@ The rooms, each imported when first used:
 - `losses`: per-example losses and penalties
 - `models`: Linen modules by name, with their named activations
 - `data`: image sources, batches
+- `weights`: checkpoints of torchvision and timm, read and translated
 - `train`: step, evaluation, loop, checkpoints
 - `plots`: arrays to figures
 """
@@ -15,10 +16,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxcnn import data, functional, losses, models, plots, train
+    from jaxcnn import data, functional, losses, models, plots, train, weights
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "data", "functional", "losses", "models", "plots", "train"]
+__all__ = ["__version__", "data", "functional", "losses", "models", "plots", "train", "weights"]
 
 
 def __getattr__(name: str) -> ModuleType:

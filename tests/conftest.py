@@ -9,7 +9,7 @@ import pytest
 
 mpl.use("agg")
 
-collect_ignore_glob = ["golden/make_*.py"]  # they need PyTorch; their results are committed
+collect_ignore_glob = ["golden/*.py"]  # they need PyTorch; their results are committed
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,6 +7,6 @@ rngs={"dropout": key})` -> (logits, updated batch statistics).
 
 from jaxcnn.models.intermediates import activations
 from jaxcnn.models.summary import summarize
-from jaxcnn.models.table import create, entry, names
+from jaxcnn.models.table import create, defaults, entry, names
 
-__all__ = ["activations", "create", "entry", "names", "summarize"]
+__all__ = ["activations", "create", "defaults", "entry", "names", "summarize"]

@@ -2,34 +2,27 @@
 
 import difflib
 import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from flax import linen as nn
 
+from jaxcnn.models import resnet
 from jaxcnn.models.convnet import ConvNet
+from jaxcnn.models.entries import Entry
 from jaxcnn.models.lenet import LeNet
 from jaxcnn.models.lenet5 import LeNet5
 from jaxcnn.models.mlp import MLP
 from jaxcnn.models.perceptron import Perceptron
 from jaxcnn.models.tiny import Tiny
 
-
-class Entry(NamedTuple):
-    """A row of the table: what builds the model, and the images that it takes, in pixels."""
-
-    constructor: Callable[..., nn.Module]
-    input_shape: tuple[int, int, int]  # the usual h, w, c
-    smallest: int  # height and width
-
-
-MODELS = {
+MODELS: dict[str, Entry] = {
     "perceptron": Entry(Perceptron, (1, 1, 1), 1),
     "mlp": Entry(MLP, (32, 32, 3), 1),
     "tiny": Entry(Tiny, (3, 3, 1), 3),
     "lenet5": Entry(LeNet5, (32, 32, 1), 28),
     "lenet": Entry(LeNet, (28, 28, 1), 12),
     "convnet": Entry(ConvNet, (32, 32, 3), 8),
+    **resnet.VARIANTS,
 }
 
 
@@ -66,17 +59,18 @@ def create(name: str, **options: Any) -> nn.Module:
         >>> model.apply(variables, jnp.zeros((2, 28, 28, 1))).shape
         (2, 7)
     """
-    constructor = entry(name).constructor
-    known = {
-        p.name: p.default
-        for p in inspect.signature(constructor).parameters.values()
-        if p.name not in ("parent", "name")
-    }
+    known = defaults(name)
     for option, value in options.items():
         if option not in known:
             raise ValueError(f"models: {name} has no option {option!r}{_nearest(option, known)}")
         _check_kind(name, option, value, known[option])
-    return constructor(**options)
+    return entry(name).constructor(**options)
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The options that `create` takes for that model, and what they are where not given."""
+    parameters = inspect.signature(entry(name).constructor).parameters.values()
+    return {p.name: p.default for p in parameters if p.name not in ("parent", "name")}
 
 
 KINDS = {bool: (bool,), int: (int,), float: (int, float), tuple: (tuple, list)}

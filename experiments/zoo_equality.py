@@ -1,0 +1,156 @@
+"""Every architecture of the zoo, held against PyTorch's values for the same weights and images.
+
+tests/golden/zoo holds what torchvision's, timm's and the papers' models give in float64 for the
+weights of zoo_recipe.py; here our models load these weights by `jaxcnn.weights.from_torch`. Printed
+for each: the parameters of both, the largest relative difference of the logits and of each stage
+in evaluation mode, and of logits, gradients (by parameter group) and batch statistics in training
+mode.
+
+Command:  python experiments/zoo_equality.py
+Hardware: TODO
+Time:     TODO
+Result:   TODO
+"""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+import zoo_recipe as recipe
+from flax import linen as nn
+from recording import record
+
+from jaxcnn import models, weights
+from jaxcnn.functional.shapes import count_parameters
+from jaxcnn.losses import cross_entropy
+
+GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "zoo"
+SURE = {"drop_rate": 0.0, "drop_path_rate": 0.0}  # nothing random
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    names: tuple[str, ...] = ()
+    """Models; by default all that have golden values."""
+
+    smoke: bool = False
+    """Only a small model, and no record."""
+
+
+def golden(name: str) -> dict[str, np.ndarray]:
+    """PyTorch's values for a model."""
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        return dict(file)
+
+
+def load(name: str, dtype: Any) -> tuple[nn.Module, Any, jax.Array]:
+    """A model of ten classes without dropout, the recipe's weights and the recipe's images."""
+    options = {k: v for k, v in SURE.items() if k in models.defaults(name)}
+    model = models.create(name, num_classes=recipe.CLASSES, **options)
+    shape = (recipe.BATCH, *recipe.images(name).shape[1:])
+    empty = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, dtype))
+    zeros = jax.tree.map(lambda v: np.broadcast_to(np.float32(0), v.shape), empty)
+    shapes = {k: v.shape for k, v in weights.to_torch(name, zeros, **options).items()}
+    variables = weights.from_torch(name, recipe.weights(shapes), **options)
+    variables = jax.tree.map(lambda v: jnp.asarray(v, dtype), variables)
+    return model, variables, jnp.asarray(recipe.images(name), dtype)
+
+
+def parameters(name: str) -> int:
+    """How many parameters a model has, with its usual classes."""
+    x = jax.ShapeDtypeStruct((1, *models.entry(name).input_shape), jnp.float32)
+    variables = jax.eval_shape(models.create(name).init, jax.random.key(0), x)
+    return count_parameters(variables["params"])
+
+
+def evaluated(name: str, values: dict[str, np.ndarray], dtype: Any) -> dict[str, float]:
+    """Relative differences of each stage and the logits, in evaluation mode."""
+    model, variables, x = load(name, dtype)
+    stages = models.entry(name).stages
+
+    @jax.jit
+    def run(variables: Any, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        flow = models.activations(model, variables, x)
+        return flow.popitem()[1], {stage: flow[stage] for stage in stages}
+
+    logits, outputs = run(variables, x)
+    differences = {
+        stage: difference(recipe.sample(np.asarray(y)), values[f"eval.{stage}"])
+        for stage, y in outputs.items()
+    }
+    return {**differences, "logits": difference(logits, values["eval"])}
+
+
+def trained(name: str, values: dict[str, np.ndarray], dtype: Any) -> dict[str, float]:
+    """Relative differences of logits, loss, gradients and batch statistics, in training mode."""
+    model, variables, x = load(name, dtype)
+    labels = recipe.labels()
+
+    @partial(jax.value_and_grad, has_aux=True)
+    def loss(params: Any) -> tuple[jax.Array, Any]:
+        logits, updated = model.apply(
+            {**variables, "params": params}, x, train=True, mutable=["batch_stats", "auxiliary"]
+        )
+        losses = cross_entropy(logits, labels).mean()
+        for y in jax.tree.leaves(updated.pop("auxiliary", {})):
+            losses += 0.3 * cross_entropy(y, labels).mean()
+        return losses, (logits, updated.get("batch_stats", {}))
+
+    (value, (logits, stats)), gradient = jax.jit(loss)(variables["params"])
+    state = weights.to_torch(name, {"params": gradient, "batch_stats": stats})
+    state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    running = {k: v for k, v in state.items() if "running" in k}
+    rest = {k: v for k, v in state.items() if k not in running}
+    return {
+        "logits": difference(logits, values["train"]),
+        "loss": difference(value, values["loss"]),
+        "gradient": projected_difference(recipe.projections(rest), values["gradient"]),
+        "stats": projected_difference(recipe.projections(running), values["stats"]),
+    }
+
+
+def difference(ours: Any, theirs: np.ndarray) -> float:
+    """The largest difference, relative to the largest value."""
+    ours = np.asarray(ours, np.float64)
+    assert ours.shape == theirs.shape, f"{ours.shape} instead of {theirs.shape}"
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+def projected_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest difference of a group's projection, relative to the group's norm."""
+    assert ours.shape == theirs.shape, f"{ours.shape} instead of {theirs.shape}"
+    norms = theirs[:, 1:]
+    return float(np.max(np.abs(ours - theirs) / norms, initial=0))
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Print the table and return its rows."""
+    known = sorted(path.stem for path in GOLDEN.glob("*.npz"))
+    names = ("resnet20",) if config.smoke else config.names or known
+    result: dict[str, Any] = {}
+    for name in names:
+        values = golden(name)
+        row: dict[str, Any] = {
+            "parameters": parameters(name),
+            "theirs": int(values["parameters"]),
+            "eval": evaluated(name, values, jnp.float32),
+            "train": trained(name, values, jnp.float32),
+        }
+        with jax.enable_x64(True):
+            row["eval float64"] = evaluated(name, values, jnp.float64)
+        print(name, row, flush=True)
+        result[name] = row
+        jax.clear_caches()
+    record("zoo_equality", result, smoke=config.smoke)
+    return result
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

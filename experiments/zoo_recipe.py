@@ -1,0 +1,78 @@
+"""Weights and images that NumPy draws from names and shapes alone, the same for every framework.
+
+The proof of equality loads them into PyTorch's models (tests/golden/make_zoo.py) and into ours.
+"""
+
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from jaxcnn import models
+
+BATCH = 4
+CLASSES = 10
+SLICE = 16  # values of each stage
+SIZES = {"inception_v3": 299, "alexnet_2012": 227}  # pixels; the others:
+USUAL = 64
+
+
+def draw(name: str, *shape: int) -> np.ndarray:
+    """Standard normal numbers that depend on the name and the shape alone."""
+    return np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape, np.float32)
+
+
+def images(name: str) -> np.ndarray:
+    """Images b h w c for the model of that name, where all its stages have a few pixels."""
+    size = SIZES.get(name, USUAL)
+    return draw("images", BATCH, size, size, models.entry(name).input_shape[2])
+
+
+def labels() -> np.ndarray:
+    """A label for each of the images."""
+    return np.arange(BATCH) * 3 % CLASSES
+
+
+def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """A PyTorch state: values of size one flow through kernels, norms have random statistics.
+
+    Args:
+        shapes: of each parameter and buffer in PyTorch's layout.
+    """
+    return {name: _weight(name, shape) for name, shape in shapes.items()}
+
+
+def _weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    z = draw(name, *shape)
+    if name.endswith("num_batches_tracked"):
+        return np.zeros(shape, np.int64)
+    if name.endswith("running_var"):
+        return 0.5 + np.abs(z)
+    if len(shape) > 1 and name.endswith("weight"):  # o i h w: He's variance
+        return z * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+    if name.endswith(("weight", "layer_scale")):  # of norms
+        return 1 + np.float32(0.2) * z
+    return np.float32(0.2) * z  # biases and running means
+
+
+def sample(y: np.ndarray) -> np.ndarray:
+    """`SLICE` values spread evenly over an array."""
+    flat = y.ravel()
+    return flat[np.linspace(0, flat.size - 1, min(SLICE, flat.size)).astype(int)]
+
+
+def group(name: str) -> str:
+    """The parameter group of a parameter: the two outermost modules of PyTorch's name."""
+    return ".".join(name.split(".")[:-1][:2])
+
+
+def projections(state: Mapping[str, np.ndarray]) -> np.ndarray:
+    """For each group of a PyTorch state, in their names' order, its product with a drawn direction
+    and its norm: groups 2.
+    """
+    sums: dict[str, np.ndarray] = {}
+    for name, value in state.items():
+        v = np.asarray(value, np.float64)
+        found = np.array([np.vdot(v, draw(f"direction of {name}", *v.shape)), np.vdot(v, v)])
+        sums[group(name)] = sums.get(group(name), np.zeros(2)) + found
+    return np.array([[dot, np.sqrt(square)] for _, (dot, square) in sorted(sums.items())])

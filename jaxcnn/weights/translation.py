@@ -1,0 +1,205 @@
+"""PyTorch's states and our variables: the same numbers under two names and in two layouts.
+
+The modules of `jaxcnn.models` bear the names of their source, so that a path translates word for
+word, `layer1/0/conv1/kernel` <-> `layer1.0.conv1.weight`, and only the leaves have rules:
+
+- a kernel moves its axes: (o, i, h, w) <-> (h, w, i, o), and (o, i) <-> (i, o);
+- any other parameter of three axes, (c, h, w) <-> (h, w, c); of one axis, it stays;
+- `mean` and `var` of the batch statistics are `running_mean` and `running_var`.
+
+`num_batches_tracked`, which PyTorch counts and does not use, is skipped on the way in and 0 on the
+way out.
+"""
+
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import Array
+
+from jaxcnn import models
+from jaxcnn.weights.aliases import standard_names
+
+T = TypeVar("T")
+Variables = dict[str, Any]
+Path = tuple[str, ...]  # collection, modules, leaf
+
+LEAVES = {  # (collection, leaf) -> PyTorch's name
+    ("params", "kernel"): "weight",
+    ("params", "scale"): "weight",
+    ("batch_stats", "mean"): "running_mean",
+    ("batch_stats", "var"): "running_var",
+}
+COUNTER = "num_batches_tracked"
+
+
+def from_torch(
+    name: str,
+    state: Mapping[str, np.ndarray],
+    *,
+    num_classes: int | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    key: Array | None = None,
+    **options: Any,
+) -> Variables:
+    """A PyTorch state of that model as the variables of `models.create(name)`.
+
+    Args:
+        name: one of `models.names()`; those of torchvision and timm take their source's states.
+        state: parameter name -> array, as `read` gives it.
+        num_classes: of the model; by default the state's own. With another number the last layers
+            are drawn afresh from `key`, and a warning names them; with 0 they are left out.
+        input_shape: h, w, c of the images, where the parameters depend on it; by default the
+            model's usual one.
+        key: by default `jax.random.key(0)`.
+        options: the other options of `models.create`.
+
+    Returns:
+        {"params": ..., "batch_stats": ...} of NumPy arrays in the state's dtypes.
+
+    Raises:
+        ValueError: parameters that are missing, unexpected or of another shape, each by name.
+
+    Example:
+        >>> import numpy as np
+        >>> state = {"conv.weight": np.ones((3, 1, 3, 3)), "conv.bias": np.zeros(3)}
+        >>> from_torch("tiny", state)["params"]["conv"]["kernel"].shape
+        (3, 3, 1, 3)
+
+    """
+    state = {
+        k: np.asarray(v) for k, v in standard_names(name, state).items() if not k.endswith(COUNTER)
+    }
+    head = _head(name, input_shape, options)
+    if num_classes is None:
+        own = [len(state[k]) for k in head if k in state and state[k].ndim]
+        num_classes = own[0] if own else None
+    if num_classes is not None:
+        options = {**options, "num_classes": num_classes}
+    paths = _paths(name, input_shape, options)
+    wanted = {k: _torch_shape(path, shape) for k, (path, shape) in paths.items()}
+    found = {k: v.shape for k, v in state.items() if k in wanted or k not in head}
+    redrawn = sorted(
+        k
+        for k in head
+        if k in wanted
+        and k in found
+        and found[k][:1] != wanted[k][:1]
+        and found[k][1:] == wanted[k][1:]
+    )
+    if faults := _differences(_without(wanted, redrawn), _without(found, redrawn)):
+        raise ValueError(f"from_torch: the state does not fit {name}: {faults}.")
+    flat = {path: _to_ours(path, state[k]) for k, (path, _) in _without(paths, redrawn).items()}
+    if redrawn:
+        warnings.warn(
+            f"from_torch: the state is not of {num_classes} classes: new {', '.join(redrawn)}.",
+            stacklevel=2,
+        )
+        model, x = models.create(name, **options), _image(name, input_shape)
+        key = jax.random.key(0) if key is None else key
+        fresh = flatten_dict(jax.jit(model.init)(key, jnp.zeros(x.shape)))
+        flat |= {paths[k][0]: np.asarray(fresh[paths[k][0]]) for k in redrawn}
+    return unflatten_dict(flat)
+
+
+def to_torch(
+    name: str,
+    variables: Mapping[str, Any],
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Variables of `models.create(name)` as a PyTorch state; the inverse of `from_torch`.
+
+    Args:
+        name: one of `models.names()`.
+        variables: {"params": ..., "batch_stats": ...}, with any number of classes but 0.
+        input_shape: as for `from_torch`.
+        options: of `models.create`, without `num_classes`.
+
+    Returns:
+        parameter name -> array, for PyTorch's strict `load_state_dict`.
+
+    Raises:
+        ValueError: variables that are missing, unexpected or of another shape, each by name.
+    """
+    flat = {path: np.asarray(v) for path, v in flatten_dict(variables).items()}
+    head = _head(name, input_shape, options)
+    paths = _paths(name, input_shape, options)
+    wanted = {"/".join(path): shape for k, (path, shape) in paths.items() if k not in head}
+    ends = {"/".join(path): shape for k, (path, shape) in paths.items() if k in head}
+    found = {"/".join(path): v.shape for path, v in flat.items()}
+    resized = [k for k, shape in ends.items() if found.get(k, (0,))[:-1] == shape[:-1]]
+    if faults := _differences(wanted | _without(ends, resized), _without(found, resized)):
+        raise ValueError(f"to_torch: the variables do not fit {name}: {faults}.")
+    state = {_torch_name(path): _to_torch(path, v) for path, v in flat.items()}
+    norms = [k.rpartition(".")[0] for k in state if k.endswith("running_mean")]
+    return state | {f"{norm}.{COUNTER}": np.zeros((), np.int64) for norm in norms}
+
+
+def _paths(
+    name: str, input_shape: tuple[int, int, int] | None, options: Mapping[str, Any]
+) -> dict[str, tuple[Path, tuple[int, ...]]]:
+    """PyTorch's name of each variable of a model -> its path and shape here."""
+    model, x = models.create(name, **options), _image(name, input_shape)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    leaves: dict[Path, Any] = flatten_dict(variables)
+    return {_torch_name(path): (path, v.shape) for path, v in leaves.items()}
+
+
+def _image(name: str, input_shape: tuple[int, int, int] | None) -> jax.ShapeDtypeStruct:
+    shape = input_shape or models.entry(name).input_shape
+    return jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+
+
+def _head(
+    name: str, input_shape: tuple[int, int, int] | None, options: Mapping[str, Any]
+) -> set[str]:
+    """PyTorch's names of the parameters whose shape depends on the number of classes."""
+    if "num_classes" not in models.defaults(name):
+        return set()
+    two, three = (_paths(name, input_shape, {**options, "num_classes": n}) for n in (2, 3))
+    return {k for k in two if two[k] != three[k]}
+
+
+def _torch_name(path: Path) -> str:
+    collection, *modules, leaf = path
+    return ".".join((*modules, LEAVES.get((collection, leaf), leaf)))
+
+
+def _axes(path: Path, ndim: int) -> tuple[int, ...]:
+    """For each axis here, which one it is in PyTorch."""
+    if path[-1] == "kernel":
+        return (*range(2, ndim), 1, 0)
+    return (1, 2, 0) if ndim == 3 else tuple(range(ndim))
+
+
+def _to_ours(path: Path, value: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(value.transpose(_axes(path, value.ndim)))
+
+
+def _to_torch(path: Path, value: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(value.transpose(np.argsort(_axes(path, value.ndim))))
+
+
+def _torch_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(shape[a] for a in np.argsort(_axes(path, len(shape))))
+
+
+def _without(table: Mapping[str, T], names: Collection[str]) -> dict[str, T]:
+    return {k: v for k, v in table.items() if k not in names}
+
+
+def _differences(
+    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> str:
+    """What is missing, unexpected or of another shape, in words; empty where nothing is."""
+    missing = [k for k in wanted if k not in found]
+    unexpected = [k for k in found if k not in wanted]
+    other = [f"{k} {found[k]} instead of {s}" for k, s in wanted.items() if found.get(k, s) != s]
+    parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
