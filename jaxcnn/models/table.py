@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from jaxcnn.models import resnet
+from jaxcnn.models import mobilenet_v2, resnet
 from jaxcnn.models.convnet import ConvNet
 from jaxcnn.models.entries import Entry
 from jaxcnn.models.lenet import LeNet
@@ -23,6 +23,7 @@ MODELS: dict[str, Entry] = {
     "lenet": Entry(LeNet, (28, 28, 1), 12),
     "convnet": Entry(ConvNet, (32, 32, 3), 8),
     **resnet.VARIANTS,
+    **mobilenet_v2.VARIANTS,
 }
 
 
