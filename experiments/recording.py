@@ -12,18 +12,28 @@ import jax
 RESULTS = Path(__file__).parent / "results"
 
 
+def recorded(name: str) -> dict[str, Any]:
+    """What results/NAME.json holds, nothing where there is none."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf-8"))["result"] if path.exists() else {}
+
+
 def record(name: str, result: Mapping[str, Any], smoke: bool) -> None:
     """Print an experiment's result and write it to results/NAME.json; a smoke run writes nothing.
 
     Args:
         name: the experiment's file without its ending.
-        result: plain numbers and strings.
+        result: plain numbers and strings, or rows of them by name.
         smoke: two steps prove that the code runs, not what it claims.
     """
     for key, value in result.items():
         print(f"{key}: {value:.6g}" if isinstance(value, float) else f"{key}: {value}")
-    if smoke:
-        return
+    if not smoke:
+        save(name, result)
+
+
+def save(name: str, result: Mapping[str, Any]) -> None:
+    """Write results/NAME.json, the part of `record` that experiments of hours do as they go."""
     device = jax.devices()[0]
     entry = {
         "experiment": name,

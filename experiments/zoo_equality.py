@@ -23,14 +23,14 @@ import numpy as np
 import tyro
 import zoo_recipe as recipe
 from flax import linen as nn
-from recording import record
+from recording import recorded, save
 
 from jaxcnn import models, weights
 from jaxcnn.functional.shapes import count_parameters
 from jaxcnn.losses import cross_entropy
+from jaxcnn.train.steps import AUXILIARY
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "zoo"
-SURE = {"drop_rate": 0.0, "drop_path_rate": 0.0}  # nothing random
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Config:
     """Options of the experiment."""
 
     names: tuple[str, ...] = ()
-    """Models; by default all that have golden values."""
+    """Models; by default all that have golden values. Others keep their rows of the record."""
 
     smoke: bool = False
     """Only a small model, and no record."""
@@ -52,7 +52,7 @@ def golden(name: str) -> dict[str, np.ndarray]:
 
 def load(name: str, dtype: Any) -> tuple[nn.Module, Any, jax.Array]:
     """A model of ten classes without dropout, the recipe's weights and the recipe's images."""
-    options = {k: v for k, v in SURE.items() if k in models.defaults(name)}
+    options: dict[str, Any] = {k: 0.0 for k in recipe.RANDOM if k in models.defaults(name)}
     model = models.create(name, num_classes=recipe.CLASSES, **options)
     shape = (recipe.BATCH, *recipe.images(name).shape[1:])
     empty = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, dtype))
@@ -76,9 +76,9 @@ def evaluated(name: str, values: dict[str, np.ndarray], dtype: Any) -> dict[str,
     stages = models.entry(name).stages
 
     @jax.jit
-    def run(variables: Any, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def run(variables: Any, x: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         flow = models.activations(model, variables, x)
-        return flow.popitem()[1], {stage: flow[stage] for stage in stages}
+        return model.apply(variables, x), {stage: flow[stage] for stage in stages}
 
     logits, outputs = run(variables, x)
     differences = {
@@ -91,16 +91,17 @@ def evaluated(name: str, values: dict[str, np.ndarray], dtype: Any) -> dict[str,
 def trained(name: str, values: dict[str, np.ndarray], dtype: Any) -> dict[str, float]:
     """Relative differences of logits, loss, gradients and batch statistics, in training mode."""
     model, variables, x = load(name, dtype)
-    labels = recipe.labels()
+    labels = jnp.asarray(recipe.labels())
 
     @partial(jax.value_and_grad, has_aux=True)
     def loss(params: Any) -> tuple[jax.Array, Any]:
-        logits, updated = model.apply(
+        found: Any = model.apply(
             {**variables, "params": params}, x, train=True, mutable=["batch_stats", "auxiliary"]
         )
+        logits, updated = found
         losses = cross_entropy(logits, labels).mean()
-        for y in jax.tree.leaves(updated.pop("auxiliary", {})):
-            losses += 0.3 * cross_entropy(y, labels).mean()
+        for y in jax.tree.leaves(updated.get("auxiliary", {})):
+            losses += AUXILIARY * cross_entropy(y, labels).mean()
         return losses, (logits, updated.get("batch_stats", {}))
 
     (value, (logits, stats)), gradient = jax.jit(loss)(variables["params"])
@@ -131,24 +132,26 @@ def projected_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Print the table and return its rows."""
+    """Print a row for each model and return all of them."""
     known = sorted(path.stem for path in GOLDEN.glob("*.npz"))
     names = ("resnet20",) if config.smoke else config.names or known
-    result: dict[str, Any] = {}
+    result = {} if config.smoke else recorded("zoo_equality")
     for name in names:
         values = golden(name)
         row: dict[str, Any] = {
             "parameters": parameters(name),
-            "theirs": int(values["parameters"]),
-            "eval": evaluated(name, values, jnp.float32),
-            "train": trained(name, values, jnp.float32),
+            "PyTorch's": int(values["parameters"]),
+            "evaluation in float32": evaluated(name, values, jnp.float32),
         }
         with jax.enable_x64(True):
-            row["eval float64"] = evaluated(name, values, jnp.float64)
-        print(name, row, flush=True)
-        result[name] = row
+            row["evaluation in float64"] = evaluated(name, values, jnp.float64)
+            row["training in float64"] = trained(name, values, jnp.float64)
+        row["training in float32"] = trained(name, values, jnp.float32)
+        result[name] = jax.tree.map(lambda v: float(f"{v:.1e}") if isinstance(v, float) else v, row)
+        print(name, result[name], flush=True)
         jax.clear_caches()
-    record("zoo_equality", result, smoke=config.smoke)
+        if not config.smoke:
+            save("zoo_equality", result)
     return result
 
 

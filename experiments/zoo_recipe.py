@@ -12,6 +12,7 @@ from jaxcnn import models
 
 BATCH = 4
 CLASSES = 10
+RANDOM = ("drop_rate", "drop_path_rate")  # options that are 0 in all comparisons
 SLICE = 16  # values of each stage
 SIZES = {"inception_v3": 299, "alexnet_2012": 227}  # pixels; the others:
 USUAL = 64

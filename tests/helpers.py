@@ -19,6 +19,8 @@ TOLERANCES = {
     "bfloat16": 3e-2,  # eight bits of mantissa, and sums of a few dozen terms
     "bfloat16 models": 8e-2,  # the same through up to seven layers
     "large mean": 1e-3,  # beside a mean of 1e4 one float32 step is 1e-3, the largest values 4
+    "zoo float32": 1e-4,  # through up to 400 layers
+    "zoo float64": 1e-9,
     "gradient": 1e-6,  # central differences in float64 with steps of 1e-5
 }
 

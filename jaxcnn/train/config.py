@@ -34,6 +34,15 @@ class TrainConfig:
     batch_size: int = 32
     """Images in an optimizer step."""
 
+    weights: str | None = None
+    """Checkpoint to start from: a file of torchvision's, timm's or ours, or hub:OWNER/NAME@..."""
+
+    freeze: tuple[str, ...] = ()
+    """Globs of parameters that stay as they are, such as: 'layer[123]/*' 'bn1/*'."""
+
+    multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Learning-rate multipliers as GLOB FACTOR pairs, such as: 'fc/*' 10."""
+
     optimizer: OptimizerName = "adam"
     """Optimizer, from Optax."""
 
@@ -94,6 +103,7 @@ class TrainConfig:
             "label_smoothing": (0 <= self.label_smoothing <= 1, "in [0, 1]"),
             "pad_crop": (self.pad_crop >= 0, "0 or more pixels"),
             "validation": (0 <= self.validation < 1, "in [0, 1)"),
+            "multipliers": (all(m >= 0 for m in self.multipliers.values()), "0 or more"),
             "seed": (0 <= self.seed < 2**32, "in [0, 2^32)"),
         }
         for name, (holds, rule) in rules.items():
@@ -119,7 +129,8 @@ def from_json(values: dict[str, Any]) -> TrainConfig:
     paths = {
         name: Path(values[name]) for name in ("data_path", "out") if values.get(name) is not None
     }
-    return TrainConfig(**{**values, **paths})
+    freeze = {"freeze": tuple(values.get("freeze", ()))}
+    return TrainConfig(**{**values, **paths, **freeze})
 
 
 def parse_options(options: dict[str, str]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """What a run feeds its model: the data set at the model's size, normalized and augmented."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 from jax import Array
 
-from jaxcnn import data, models
+from jaxcnn import data, models, weights
 from jaxcnn.train.config import TrainConfig
 
 
@@ -21,15 +22,32 @@ class Input(NamedTuple):
 
 
 def load_data(config: TrainConfig) -> tuple[data.Dataset, Input]:
-    """The data set, its images of the size asked for, their own, or the model's usual one."""
+    """The data set, its images of the size asked for, their own, or the model's usual one.
+
+    With published weights the images get the channels and the statistics that these were trained
+    with, else the data set's own.
+    """
     size = None if config.image_size is None else (config.image_size, config.image_size)
     dataset = data.load(config.data, path=config.data_path, size=size)
     entry = models.entry(config.model)
     if size is None and min(dataset.train.images.shape[1:3]) < entry.smallest:
         size = entry.input_shape[:2]
         dataset = data.load(config.data, path=config.data_path, size=size)
+    mean, std = dataset.mean, dataset.std
+    if config.weights is not None and weights.published(config.model):
+        known = weights.preprocessing(config.model, config.weights)
+        mean, std = known.mean, known.std
+        dataset = _with_channels(dataset, entry.input_shape[2])
     _, h, w, c = dataset.train.images.shape
-    return dataset, Input((h, w, c), dataset.mean, dataset.std, dataset.classes)
+    return dataset, Input((h, w, c), mean, std, dataset.classes)
+
+
+def _with_channels(dataset: data.Dataset, channels: int) -> data.Dataset:
+    train, test = (
+        replace(split, images=data.to_channels(split.images, channels))
+        for split in (dataset.train, dataset.test)
+    )
+    return replace(dataset, train=train, test=test)
 
 
 def make_prepare(fed: Input) -> Callable[[Any], Any]:

@@ -1,8 +1,10 @@
 """Optimizers by name, all from Optax."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+import jax
 import optax
 
 from jaxcnn.losses.penalties import weights_mask
@@ -43,6 +45,8 @@ def make_optimizer(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
+    freeze: Sequence[str] = (),
+    multipliers: Mapping[str, float] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """The optimizer of that name, with weight decay on kernels only and gradient clipping.
 
@@ -54,13 +58,20 @@ def make_optimizer(
             for the others `weight_decay * kernel` is added to the gradient, as in PyTorch. Biases
             and norm scales are left out.
         clip_norm: gradients of a larger global norm are scaled down to it, before anything else.
+        freeze: globs of parameter paths, such as "layer1/*" (`*` goes through slashes): these
+            parameters never change. Batch statistics are no parameters and go on following the
+            data, as in PyTorch.
+        multipliers: glob -> what the learning rate (and decoupled weight decay) of its parameters
+            is multiplied by; the last glob that matches counts.
 
     Returns:
         a transformation whose `update` also takes what lbfgs needs (value, grad, value_fn).
 
     Raises:
-        ValueError: an unknown name or a negative number.
+        ValueError: an unknown name, a negative number, or lbfgs with freeze; when the optimizer meets
+            the parameters, a glob that matches none of them, or nothing left to train.
     """
+    multipliers = multipliers or {}
     if name not in OPTIMIZERS:
         raise ValueError(
             f"make_optimizer: no optimizer named {name!r}. Known: {', '.join(OPTIMIZERS)}."
@@ -69,8 +80,63 @@ def make_optimizer(
         raise ValueError(f"make_optimizer: weight_decay must not be negative, got {weight_decay}.")
     if clip_norm is not None and clip_norm <= 0:
         raise ValueError(f"make_optimizer: clip_norm must be positive, got {clip_norm}.")
+    if freeze and name == "lbfgs":
+        raise ValueError(
+            "make_optimizer: lbfgs takes no freeze, its line search needs all parameters."
+        )
+    for glob, factor in multipliers.items():
+        if factor < 0:
+            raise ValueError(f"make_optimizer: {glob}'s multiplier is negative, got {factor}.")
     parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
     if weight_decay and name not in DECOUPLED:
         parts.append(optax.add_decayed_weights(weight_decay, mask=weights_mask))
     parts.append(OPTIMIZERS[name](learning_rate, momentum, weight_decay))
-    return optax.with_extra_args_support(optax.chain(*parts))
+    if multipliers:
+        parts.append(_multiply(multipliers))
+    optimizer = optax.chain(*parts)
+    if freeze:
+        transforms: dict[Hashable, Any] = {"trained": optimizer, "frozen": optax.set_to_zero()}
+        optimizer = optax.partition(transforms, lambda params: _labels(freeze, params))
+    return optax.with_extra_args_support(optimizer)
+
+
+def _multiply(multipliers: Mapping[str, float]) -> optax.GradientTransformation:
+    """Each update times the multiplier of its parameter."""
+
+    def init(params: Any) -> optax.EmptyState:
+        _check_globs("multipliers", tuple(multipliers), params)
+        return optax.EmptyState()
+
+    def factor(path: Any, update: Any) -> Any:
+        found = [f for glob, f in multipliers.items() if fnmatchcase(_name(path), glob)]
+        return update * found[-1] if found else update
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return jax.tree_util.tree_map_with_path(factor, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _labels(freeze: Sequence[str], params: Any) -> Any:
+    def label(path: Any, _: Any) -> str:
+        return "frozen" if any(fnmatchcase(_name(path), glob) for glob in freeze) else "trained"
+
+    _check_globs("freeze", freeze, params)
+    labels = jax.tree_util.tree_map_with_path(label, params)
+    if "trained" not in jax.tree.leaves(labels):
+        raise ValueError(f"make_optimizer: freeze {', '.join(freeze)} leaves nothing to train.")
+    return labels
+
+
+def _check_globs(option: str, globs: Sequence[str], params: Any) -> None:
+    names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            raise ValueError(
+                f"make_optimizer: {option} {glob!r} matches no parameter; there are "
+                f"{', '.join(names[:3])} ... {names[-1]}."
+            )
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

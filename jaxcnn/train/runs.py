@@ -17,7 +17,7 @@ from flax import linen as nn
 from jax import Array
 
 import jaxcnn
-from jaxcnn import data, models, plots
+from jaxcnn import data, models, plots, weights
 from jaxcnn.functional.shapes import count_parameters
 from jaxcnn.losses import cross_entropy
 from jaxcnn.train.checkpoints import restore_variables
@@ -80,7 +80,8 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         )
     schedule = _schedule(config, max(len(training) // config.batch_size, 1))
     model = _model(config, len(fed.classes))
-    state = _state(config, fed, model, _optimizer(config, schedule))
+    variables = None if resume else _start_weights(config, fed)
+    state = _state(config, fed, model, _optimizer(config, schedule), variables)
     _write_config(directory, config, fed, new=not resume)
     print(
         f"{config.model} ({count_parameters(state.params):,} parameters) on {config.data}: "
@@ -198,13 +199,18 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _model(config: TrainConfig, classes: int) -> nn.Module:
+    return models.create(config.model, num_classes=classes, **_options(config))
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    """The model's options but `num_classes`."""
     options = parse_options(config.model_options)
     for name, source in {"num_classes": "the data set", "dtype": "the option dtype"}.items():
         if name in options:
             raise ValueError(f"train_run: {name} comes from {source}, not from model_options.")
     if config.dtype != "float32":
         options["dtype"] = config.dtype
-    return models.create(config.model, num_classes=classes, **options)
+    return options
 
 
 def _schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
@@ -226,11 +232,31 @@ def _optimizer(config: TrainConfig, schedule: Schedule) -> optax.GradientTransfo
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
+        freeze=config.freeze,
+        multipliers=config.multipliers,
+    )
+
+
+def _start_weights(config: TrainConfig, fed: Input) -> Any:
+    """The variables of the checkpoint that training starts from, None where there is none."""
+    if config.weights is None:
+        return None
+    return weights.load(
+        config.model,
+        config.weights,
+        num_classes=len(fed.classes),
+        input_shape=fed.shape,
+        key=jax.random.key(config.seed),
+        **_options(config),
     )
 
 
 def _state(
-    config: TrainConfig, fed: Input, model: nn.Module, optimizer: optax.GradientTransformation
+    config: TrainConfig,
+    fed: Input,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    variables: Any = None,
 ) -> State:
     return create_state(
         model,
@@ -238,6 +264,7 @@ def _state(
         jax.random.key(config.seed),
         jax.ShapeDtypeStruct((1, *fed.shape), jnp.float32),
         loss=partial(cross_entropy, label_smoothing=config.label_smoothing),
+        variables=variables,
     )
 
 

@@ -17,6 +17,7 @@ from jaxcnn.losses import cross_entropy
 
 Batch = Mapping[str, Any]
 Loss = Callable[[Array, Array], Array]
+AUXILIARY = 0.3  # weight of each auxiliary head's loss: Szegedy et al. (2015), section 5
 
 
 class State(struct.PyTreeNode):
@@ -47,6 +48,7 @@ def create_state(
     x: Array | jax.ShapeDtypeStruct,
     *,
     loss: Loss = cross_entropy,
+    variables: Any = None,
 ) -> State:
     """A fresh training state.
 
@@ -56,10 +58,13 @@ def create_state(
         key: parameters are drawn from it; dropout's keys are split off.
         x: images of the shape that the model will see, b h w c; only the shape counts.
         loss: (logits, labels) -> one loss per example.
+        variables: the parameters and batch statistics to start from, such as
+            `jaxcnn.weights.load` gives; by default they are drawn.
     """
     init_key, dropout_key = jax.random.split(key)
-    images = jnp.zeros((1, *x.shape[1:]), x.dtype)
-    variables = jax.jit(model.init)(init_key, images)
+    if variables is None:
+        variables = jax.jit(model.init)(init_key, jnp.zeros((1, *x.shape[1:]), x.dtype))
+    variables = jax.tree.map(jnp.asarray, variables)
     return State(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
@@ -83,21 +88,27 @@ def train_step(state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
 
     Returns:
         the next state, and "loss" and "accuracy" (means under the parameters before the step) with
-        "count", the sum of weights.
+        "count", the sum of weights. Auxiliary logits, which a model sows into the collection
+        "auxiliary", add 0.3 times their loss each.
     """
     key = jax.random.fold_in(state.key, state.step)
     weight = _weight(batch)
+
+    def mean_over_batch(logits: Array) -> Array:
+        return _mean(state.loss(logits.astype(jnp.float32), batch["label"]), weight)
 
     def mean_loss(params: Any) -> tuple[Array, tuple[Array, Any]]:
         logits, updated = state.apply(
             {"params": params, "batch_stats": state.batch_stats},
             batch["image"],
             train=True,
-            mutable=["batch_stats"],
+            mutable=["batch_stats", "auxiliary"],
             rngs={"dropout": key},
         )
-        losses = state.loss(logits.astype(jnp.float32), batch["label"])
-        return _mean(losses, weight), (logits, updated)
+        loss = mean_over_batch(logits)
+        for auxiliary in jax.tree.leaves(updated.get("auxiliary", {})):
+            loss += AUXILIARY * mean_over_batch(auxiliary)
+        return loss, (logits, updated)
 
     (loss, (logits, updated)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     updates, opt_state = state.optimizer.update(

@@ -85,3 +85,39 @@ def test_errors():
 
 def test_the_command_line_offers_every_name():
     assert typing.get_args(OptimizerName) == tuple(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("name", ["momentum", "adamw"])
+def test_frozen_parameters_stay(name):
+    gradient = {"dense": {"kernel": array(1, 2), "bias": array(2)}}
+    frozen = update(gradient, name, weight_decay=0.5, freeze=("dense/k*",))
+    free = update(gradient, name, weight_decay=0.5)
+    assert_close(frozen["kernel"], jnp.zeros((1, 2)), "exact")
+    assert_close(frozen["bias"], free["bias"])
+
+
+def test_frozen_gradients_do_not_count_for_clipping():
+    gradient = {"dense": {"kernel": jnp.full((1, 2), 1e6), "bias": jnp.array([0.3, 0.4])}}
+    clipped = update(gradient, "sgd", clip_norm=1.0, freeze=("*kernel",))
+    assert_close(clipped["bias"], -0.1 * gradient["dense"]["bias"])
+
+
+def test_multipliers_scale_the_learning_rate_and_its_decay():
+    gradient = {"dense": {"kernel": array(1, 2), "bias": array(2)}}
+    options = {"name": "adamw", "weight_decay": 0.5}
+    plain = update(gradient, **options)
+    scaled = update(gradient, **options, multipliers={"*": 7.0, "dense/*": 3.0, "*bias": 0.5})
+    assert_close(scaled["kernel"], 3 * plain["kernel"])
+    assert_close(scaled["bias"], 0.5 * plain["bias"])
+
+
+def test_globs_must_match():
+    for option in ({"freeze": ("conv/*",)}, {"multipliers": {"conv/*": 2.0}}):
+        with pytest.raises(ValueError, match="'conv/.' matches no parameter; there are dense/bias"):
+            update(ZERO, "sgd", **option)
+    with pytest.raises(ValueError, match="leaves nothing to train"):
+        update(ZERO, "sgd", freeze=("*",))
+    with pytest.raises(ValueError, match="multiplier is negative"):
+        update(ZERO, "sgd", multipliers={"*": -1.0})
+    with pytest.raises(ValueError, match="lbfgs takes no freeze"):
+        make_optimizer("lbfgs", 1.0, freeze=("*bias",))

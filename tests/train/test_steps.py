@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 from helpers import array, assert_close
 from jaxcnn.losses import cross_entropy
@@ -99,3 +100,38 @@ def test_evaluate_needs_examples():
     state, _ = fresh()
     with pytest.raises(ValueError, match="evaluate: needs at least one example"):
         evaluate(state, [])
+
+
+def test_starts_from_given_variables():
+    state, x = fresh()
+    params = jax.tree.map(lambda p: np.asarray(p) + 1, state.params)
+    model = create("tiny", num_classes=3)
+    key = jax.random.key(0)
+    given = create_state(model, optax.sgd(0.1), key, x, variables={"params": params})
+    assert_close(given.params["conv"]["kernel"], params["conv"]["kernel"], "exact")
+    after, _ = train_step(given, {"image": x, "label": LABELS})
+    assert int(after.step) == 1
+
+
+class TwoHeads(nn.Module):
+    """Logits, and auxiliary logits while training."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = x.reshape(len(x), -1)
+        if train or self.is_initializing():
+            self.sow("auxiliary", "side_logits", nn.Dense(3, name="side")(x))
+        return nn.Dense(3, name="main")(x)
+
+
+def test_auxiliary_logits_count_three_tenths():
+    x = array(4, 3, 3, 1)
+    model = TwoHeads()
+    state = create_state(model, optax.sgd(0.1), jax.random.key(0), x)
+    _, metrics = train_step(state, {"image": x, "label": LABELS})
+    flat = x.reshape(4, -1)
+    main, side = (
+        cross_entropy(flat @ state.params[k]["kernel"], LABELS).mean() for k in ("main", "side")
+    )
+    assert_close(metrics["loss"], main + 0.3 * side)
+    assert predict(state, x).shape == (4, 3)

@@ -1,0 +1,135 @@
+"""Every architecture of the zoo trains, and what a training step of it costs to compile.
+
+Small images (zoo_recipe.py), ten classes, fresh parameters: two steps of gradient descent with
+Polyak's step length must lower the loss; every parameter must have a gradient that is finite and
+not all zero; in float64 the slope of the loss along a drawn direction must be the same in forward
+mode (`jax.jvp`) and in reverse mode (`jax.vjp`). The cost is that of `train_step` with Adam for 8
+images of the model's usual size and its usual classes: the seconds that XLA compiles, and the
+memory that the compiled step needs (arguments, results and temporaries, from its memory analysis;
+nothing runs).
+
+Command:  python experiments/zoo_training.py
+Hardware: TODO
+Time:     TODO
+Result:   TODO
+"""
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import tyro
+import zoo_recipe as recipe
+from recording import recorded, save
+
+from jaxcnn import models
+from jaxcnn.losses import cross_entropy
+from jaxcnn.train import create_state, train_step
+from jaxcnn.train.steps import State
+
+BATCH = 8  # images of the step whose cost is told
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    names: tuple[str, ...] = ()
+    """Models; by default all that have stages. Others keep their rows of the record."""
+
+    smoke: bool = False
+    """Only a small model, and no record."""
+
+
+def trained(name: str) -> dict[str, float]:
+    """Two steps, the gradients, and both modes of differentiation."""
+    off = {k: 0.0 for k in recipe.RANDOM if k in models.defaults(name)}
+    model = models.create(name, num_classes=recipe.CLASSES, **off)
+    x = jnp.asarray(recipe.images(name))
+    batch = {"image": x, "label": jnp.asarray(recipe.labels())}
+    optimizer = optax.polyak_sgd(scaling=0.1)
+    state = create_state(model, optimizer, jax.random.key(0), x)
+    found = slopes(state, batch)
+    losses = []
+    for _ in range(3):
+        state, metrics = train_step(state, batch)
+        losses.append(float(metrics["loss"]))
+    return {"loss before": losses[0], "loss after": losses[2], **found}
+
+
+def slopes(state: State, batch: Any) -> dict[str, float]:
+    """Gradients that are not finite or all zero, and the relative difference of jvp and vjp."""
+    with jax.enable_x64(True):
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        variables, x = jax.tree.map(
+            lambda v: jnp.asarray(v, jnp.float64), (variables, batch["image"])
+        )
+        direction = jax.tree_util.tree_map_with_path(
+            lambda path, v: jnp.asarray(recipe.draw(str(path), *v.shape), jnp.float64),
+            variables["params"],
+        )
+
+        def loss(params: Any) -> jax.Array:
+            logits, updated = state.apply(
+                {**variables, "params": params}, x, train=True, mutable=["batch_stats", "auxiliary"]
+            )
+            heads = [logits, *jax.tree.leaves(updated.get("auxiliary", {}))]
+            losses = [cross_entropy(y, batch["label"]).mean() for y in heads]
+            return jnp.stack(losses).sum()
+
+        @jax.jit
+        def both(params: Any, direction: Any) -> tuple[jax.Array, ...]:
+            gradient = jax.grad(loss)(params)
+            _, slope = jax.jvp(loss, (params,), (direction,))
+            leaves = jax.tree.leaves(gradient)
+            good = [jnp.isfinite(g).all() & (g != 0).any() for g in leaves]
+            products = jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction))
+            return len(good) - jnp.stack(good).sum(), slope, jnp.stack(products).sum()
+
+        bad, slope, product = both(variables["params"], direction)
+        return {
+            "parameters without a gradient": int(bad),
+            "jvp - vjp": float(abs(slope - product) / abs(slope)),
+        }
+
+
+def cost(name: str) -> dict[str, float]:
+    """Seconds to compile a training step of 8 images of the usual size, and its memory in MB."""
+    model, shape = models.create(name), models.entry(name).input_shape
+    image = jax.ShapeDtypeStruct((BATCH, *shape), jnp.float32)
+    label = jax.ShapeDtypeStruct((BATCH,), jnp.int32)
+
+    def fresh(key: jax.Array) -> State:
+        return create_state(model, optax.adam(1e-3), key, image)
+
+    state = jax.eval_shape(fresh, jax.random.key(0))
+    lowered = train_step.lower(state, {"image": image, "label": label})
+    began = time.perf_counter()
+    compiled = lowered.compile()
+    seconds = time.perf_counter() - began
+    memory: Any = compiled.memory_analysis()
+    total = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    total += memory.temp_size_in_bytes - memory.alias_size_in_bytes
+    return {"compile seconds": round(seconds, 1), "memory MB": round(total / 1e6)}
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Print a row for each model and return all of them."""
+    known = [name for name in models.names() if models.entry(name).stages]
+    names = ("resnet20",) if config.smoke else config.names or known
+    result = {} if config.smoke else recorded("zoo_training")
+    for name in names:
+        row = {**trained(name), **cost(name)}
+        result[name] = {k: v if isinstance(v, int) else float(f"{v:.4g}") for k, v in row.items()}
+        print(name, result[name], flush=True)
+        jax.clear_caches()
+        if not config.smoke:
+            save("zoo_training", result)
+    return result
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
