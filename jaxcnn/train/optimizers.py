@@ -68,8 +68,8 @@ def make_optimizer(
         a transformation whose `update` also takes what lbfgs needs (value, grad, value_fn).
 
     Raises:
-        ValueError: an unknown name, a negative number, or lbfgs with freeze; when the optimizer meets
-            the parameters, a glob that matches none of them, or nothing left to train.
+        ValueError: an unknown name, a negative number, or lbfgs with freeze; when the optimizer
+            meets the parameters, a glob that matches none of them, or nothing left to train.
     """
     multipliers = multipliers or {}
     if name not in OPTIMIZERS:

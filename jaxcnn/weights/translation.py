@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
@@ -74,14 +75,15 @@ def from_torch(
     state = {
         k: np.asarray(v) for k, v in standard_names(name, state).items() if not k.endswith(COUNTER)
     }
-    head = _head(name, input_shape, options)
+    paths, head = _paths(name, input_shape, options)
     if num_classes is None:
         own = [len(state[k]) for k in head if k in state and state[k].ndim]
         num_classes = own[0] if own else None
-    if num_classes is not None:
-        options = {**options, "num_classes": num_classes}
-    paths = _paths(name, input_shape, options)
     wanted = {k: _torch_shape(path, shape) for k, (path, shape) in paths.items()}
+    if num_classes is not None:
+        wanted |= {k: (num_classes, *wanted[k][1:]) for k in head}
+    if num_classes == 0:
+        wanted = _without(wanted, head)
     found = {k: v.shape for k, v in state.items() if k in wanted or k not in head}
     redrawn = sorted(
         k
@@ -93,13 +95,13 @@ def from_torch(
     )
     if faults := _differences(_without(wanted, redrawn), _without(found, redrawn)):
         raise ValueError(f"from_torch: the state does not fit {name}: {faults}.")
-    flat = {path: _to_ours(path, state[k]) for k, (path, _) in _without(paths, redrawn).items()}
+    flat = {paths[k][0]: _to_ours(paths[k][0], state[k]) for k in _without(wanted, redrawn)}
     if redrawn:
         warnings.warn(
             f"from_torch: the state is not of {num_classes} classes: new {', '.join(redrawn)}.",
             stacklevel=2,
         )
-        model, x = models.create(name, **options), _image(name, input_shape)
+        model, x = _model(name, input_shape, {**options, "num_classes": num_classes})
         key = jax.random.key(0) if key is None else key
         fresh = flatten_dict(jax.jit(model.init)(key, jnp.zeros(x.shape)))
         flat |= {paths[k][0]: np.asarray(fresh[paths[k][0]]) for k in redrawn}
@@ -128,13 +130,13 @@ def to_torch(
         ValueError: variables that are missing, unexpected or of another shape, each by name.
     """
     flat = {path: np.asarray(v) for path, v in flatten_dict(variables).items()}
-    head = _head(name, input_shape, options)
-    paths = _paths(name, input_shape, options)
-    wanted = {"/".join(path): shape for k, (path, shape) in paths.items() if k not in head}
-    ends = {"/".join(path): shape for k, (path, shape) in paths.items() if k in head}
-    found = {"/".join(path): v.shape for path, v in flat.items()}
-    resized = [k for k, shape in ends.items() if found.get(k, (0,))[:-1] == shape[:-1]]
-    if faults := _differences(wanted | _without(ends, resized), _without(found, resized)):
+    paths, head = _paths(name, input_shape, options)
+    own = [v.shape[-1] for path, v in flat.items() if _torch_name(path) in head and v.ndim]
+    wanted = {
+        "/".join(path): (*shape[:-1], *own[:1]) if own and k in head else shape
+        for k, (path, shape) in paths.items()
+    }
+    if faults := _differences(wanted, {"/".join(path): v.shape for path, v in flat.items()}):
         raise ValueError(f"to_torch: the variables do not fit {name}: {faults}.")
     state = {_torch_name(path): _to_torch(path, v) for path, v in flat.items()}
     norms = [k.rpartition(".")[0] for k in state if k.endswith("running_mean")]
@@ -143,27 +145,28 @@ def to_torch(
 
 def _paths(
     name: str, input_shape: tuple[int, int, int] | None, options: Mapping[str, Any]
-) -> dict[str, tuple[Path, tuple[int, ...]]]:
-    """PyTorch's name of each variable of a model -> its path and shape here."""
-    model, x = models.create(name, **options), _image(name, input_shape)
-    variables = jax.eval_shape(model.init, jax.random.key(0), x)
-    leaves: dict[Path, Any] = flatten_dict(variables)
-    return {_torch_name(path): (path, v.shape) for path, v in leaves.items()}
+) -> tuple[dict[str, tuple[Path, tuple[int, ...]]], set[str]]:
+    """PyTorch's name of each variable -> its path and shape here; and the names of the head.
 
+    The head is what changes its shape with the number of classes.
+    """
 
-def _image(name: str, input_shape: tuple[int, int, int] | None) -> jax.ShapeDtypeStruct:
-    shape = input_shape or models.entry(name).input_shape
-    return jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    def found(**classes: int) -> dict[str, tuple[Path, tuple[int, ...]]]:
+        model, x = _model(name, input_shape, {**options, **classes})
+        leaves: dict[Path, Any] = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), x))
+        return {_torch_name(path): (path, v.shape) for path, v in leaves.items()}
 
-
-def _head(
-    name: str, input_shape: tuple[int, int, int] | None, options: Mapping[str, Any]
-) -> set[str]:
-    """PyTorch's names of the parameters whose shape depends on the number of classes."""
     if "num_classes" not in models.defaults(name):
-        return set()
-    two, three = (_paths(name, input_shape, {**options, "num_classes": n}) for n in (2, 3))
-    return {k for k in two if two[k] != three[k]}
+        return found(), set()
+    two, three = found(num_classes=2), found(num_classes=3)
+    return two, {k for k in two if two[k] != three[k]}
+
+
+def _model(
+    name: str, input_shape: tuple[int, int, int] | None, options: Mapping[str, Any]
+) -> tuple[nn.Module, jax.ShapeDtypeStruct]:
+    shape = input_shape or models.entry(name).input_shape
+    return models.create(name, **options), jax.ShapeDtypeStruct((1, *shape), jnp.float32)
 
 
 def _torch_name(path: Path) -> str:
