@@ -6,7 +6,25 @@ from typing import Any
 
 from flax import linen as nn
 
-from jaxcnn.models import mobilenet_v2, resnet
+from jaxcnn.models import (
+    alexnets,
+    cifar_resnet,
+    convnext,
+    densenet,
+    efficientnet,
+    efficientnet_lite,
+    googlenet,
+    inception,
+    mnasnet,
+    mobilenet_v2,
+    mobilenet_v3,
+    regnet,
+    resnet,
+    shufflenet,
+    squeezenet,
+    vgg,
+    wide_resnet,
+)
 from jaxcnn.models.convnet import ConvNet
 from jaxcnn.models.entries import Entry
 from jaxcnn.models.lenet import LeNet
@@ -22,8 +40,23 @@ MODELS: dict[str, Entry] = {
     "lenet5": Entry(LeNet5, (32, 32, 1), 28),
     "lenet": Entry(LeNet, (28, 28, 1), 12),
     "convnet": Entry(ConvNet, (32, 32, 3), 8),
+    **alexnets.VARIANTS,
+    **vgg.VARIANTS,
+    **squeezenet.VARIANTS,
+    **googlenet.VARIANTS,
+    **inception.VARIANTS,
     **resnet.VARIANTS,
+    **cifar_resnet.VARIANTS,
+    **wide_resnet.VARIANTS,
+    **densenet.VARIANTS,
+    **efficientnet.VARIANTS,
+    **efficientnet_lite.VARIANTS,
     **mobilenet_v2.VARIANTS,
+    **mobilenet_v3.VARIANTS,
+    **mnasnet.VARIANTS,
+    **shufflenet.VARIANTS,
+    **regnet.VARIANTS,
+    **convnext.VARIANTS,
 }
 
 
