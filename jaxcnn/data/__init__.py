@@ -4,13 +4,21 @@ from jaxcnn.data.augmentation import flip, pad_crop
 from jaxcnn.data.batching import batches, split_validation, steps_per_epoch
 from jaxcnn.data.datasets import Dataset, Split
 from jaxcnn.data.idx import read_idx
-from jaxcnn.data.images import normalize, read_image, resize, to_channels
+from jaxcnn.data.images import (
+    center_crop,
+    normalize,
+    read_image,
+    resize,
+    resize_shorter,
+    to_channels,
+)
 from jaxcnn.data.sources import found, load, names
 
 __all__ = [
     "Dataset",
     "Split",
     "batches",
+    "center_crop",
     "flip",
     "found",
     "load",
@@ -20,6 +28,7 @@ __all__ = [
     "read_idx",
     "read_image",
     "resize",
+    "resize_shorter",
     "split_validation",
     "steps_per_epoch",
     "to_channels",

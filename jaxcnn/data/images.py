@@ -5,7 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import numpy as np
 from jax import Array
@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 T = TypeVar("T")
+Interpolation = Literal["bilinear", "bicubic"]
 
 ROTATED = (5, 6, 7, 8)  # EXIF orientations that turn the picture by a quarter
 GRAY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes
 
 
 def resize(
-    images: UInt8[np.ndarray, "b h w c"], size: tuple[int, int]
+    images: UInt8[np.ndarray, "b h w c"],
+    size: tuple[int, int],
+    *,
+    interpolation: Interpolation = "bilinear",
 ) -> UInt8[np.ndarray, "b h_out w_out c"]:
-    """Images of another size, by Pillow's bilinear filter.
+    """Images of another size, by Pillow's filters.
 
     Between pixels it interpolates; where the image shrinks the filter widens with it, so that
     nothing aliases. torchvision's `resize(antialias=True)` does the same.
@@ -31,12 +35,14 @@ def resize(
     Args:
         images: any number of channels.
         size: (height, width) in pixels.
+        interpolation: "bilinear" (a triangle of one pixel to either side) or "bicubic" (Keys'
+            cubic with a = -1/2, two pixels).
 
     Returns:
         new images; the same array where the size is already right.
 
     Raises:
-        ValueError: a size below one pixel.
+        ValueError: a size below one pixel, or another interpolation.
 
     Example:
         >>> resize(np.array([0, 100], np.uint8).reshape(1, 1, 2, 1), (1, 4)).ravel().tolist()
@@ -48,21 +54,92 @@ def resize(
     height, width = size
     if height < 1 or width < 1:
         raise ValueError(f"resize: size must be at least one pixel each way, got {size}.")
+    if interpolation not in get_args(Interpolation):
+        raise ValueError(
+            f"resize: interpolation must be bilinear or bicubic, got {interpolation!r}."
+        )
     b, h, w, c = images.shape
     if (h, w) == (height, width):
         return images
     if 0 in (h, w):
         raise ValueError(f"resize: images have no pixels, got {images.shape}.")
     resized = np.empty((b, height, width, c), np.uint8)
+    resample = Image.Resampling[interpolation.upper()]
     together = c == 3  # Pillow resizes RGB in one go, and anything else channel by channel
     for i in range(b):
         planes = [images[i]] if together else [images[i, ..., k] for k in range(c)]
-        smooth = [
-            np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BILINEAR))
-            for p in planes
-        ]
+        smooth = [np.asarray(Image.fromarray(p).resize((width, height), resample)) for p in planes]
         resized[i] = smooth[0] if together else np.stack(smooth, axis=-1)
     return resized
+
+
+def resize_shorter(
+    images: UInt8[np.ndarray, "b h w c"],
+    length: int,
+    *,
+    interpolation: Interpolation = "bilinear",
+) -> UInt8[np.ndarray, "b h_out w_out c"]:
+    """Images whose shorter side has that length, their proportions kept.
+
+    The longer side is rounded down to whole pixels, as torchvision's `Resize` rounds it.
+
+    Args:
+        images: any number of channels.
+        length: in pixels.
+        interpolation: as for `resize`.
+
+    Returns:
+        new images; the same array where the size is already right.
+
+    Raises:
+        ValueError: a length below one pixel, or another interpolation.
+
+    Example:
+        >>> resize_shorter(np.zeros((1, 20, 33, 1), np.uint8), 10).shape
+        (1, 10, 16, 1)
+
+    """
+    _, h, w, _ = images.shape
+    if 0 in (h, w):
+        raise ValueError(f"resize_shorter: images have no pixels, got {images.shape}.")
+    longer = length * max(h, w) // min(h, w)
+    size = (length, longer) if h <= w else (longer, length)
+    return resize(images, size, interpolation=interpolation)
+
+
+def center_crop(
+    images: UInt8[np.ndarray, "b h w c"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "b h_out w_out c"]:
+    """The middle of images, with black around those that are smaller.
+
+    Where the margins are not alike: a margin of n pixels in all, n odd, leaves the even one of
+    n/2 - 1/2 and n/2 + 1/2 at the top or left; black is added the other way round, the larger part
+    below or right. So does torchvision's `CenterCrop`.
+
+    Args:
+        images: any number of channels.
+        size: (height, width) in pixels.
+
+    Returns:
+        images of that size.
+
+    Raises:
+        ValueError: a size below one pixel.
+
+    Example:
+        >>> row = np.array([1, 2, 3, 4], np.uint8).reshape(1, 1, 4, 1)
+        >>> center_crop(row, (1, 2)).ravel().tolist(), center_crop(row, (1, 7)).ravel().tolist()
+        ([2, 3], [0, 1, 2, 3, 4, 0, 0])
+
+    """
+    if min(size) < 1:
+        raise ValueError(f"center_crop: size must be at least one pixel each way, got {size}.")
+    missing = [max(wanted - n, 0) for wanted, n in zip(size, images.shape[1:3], strict=True)]
+    around = [(m // 2, m - m // 2) for m in missing]
+    padded = np.pad(images, [(0, 0), *around, (0, 0)])
+    # `round` takes a half to the even neighbour.
+    top, left = (round((n - s) / 2) for n, s in zip(padded.shape[1:3], size, strict=True))
+    return padded[:, top : top + size[0], left : left + size[1]]
 
 
 def to_channels(

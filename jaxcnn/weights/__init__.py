@@ -1,5 +1,22 @@
 """Weights from elsewhere: torchvision's and timm's checkpoints as variables of `jaxcnn.models`."""
 
+from jaxcnn.weights.imagenet import (
+    Preprocessing,
+    Published,
+    imagenet_classes,
+    preprocessing,
+    published,
+)
+from jaxcnn.weights.inputs import preprocess
 from jaxcnn.weights.translation import from_torch, to_torch
 
-__all__ = ["from_torch", "to_torch"]
+__all__ = [
+    "Preprocessing",
+    "Published",
+    "from_torch",
+    "imagenet_classes",
+    "preprocess",
+    "preprocessing",
+    "published",
+    "to_torch",
+]

@@ -6,37 +6,79 @@ import pytest
 from PIL import Image
 
 from helpers import assert_close
-from jaxcnn.data.images import image_header, normalize, read_image, resize, to_channels
+from jaxcnn.data.images import (
+    center_crop,
+    image_header,
+    normalize,
+    read_image,
+    resize,
+    resize_shorter,
+    to_channels,
+)
 
 
 def pixels(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def resize_axis(x, length):
-    """The triangle filter by its definition, widened where the axis shrinks; on the first axis."""
+def triangle(t):
+    return max(1 - abs(t), 0)
+
+
+def cubic(t):
+    """Keys (1981), equation 4 with a = -1/2."""
+    t = abs(t)
+    if t < 1:
+        return 1.5 * t**3 - 2.5 * t**2 + 1
+    return -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 if t < 2 else 0
+
+
+def resize_axis(x, length, kernel):
+    """A filter by its definition, widened where the axis shrinks; on the first axis."""
     n = len(x)
     scale = n / length
-    support = max(scale, 1)
     y = np.zeros((length, *x.shape[1:]))
     for i in range(length):
         centre = (i + 0.5) * scale
-        weights = [max(1 - abs(j + 0.5 - centre) / support, 0) for j in range(n)]
+        weights = [kernel((j + 0.5 - centre) / max(scale, 1)) for j in range(n)]
         y[i] = np.tensordot(weights, x, 1) / sum(weights)
     return y
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("size", [(16, 12), (5, 3), (1, 20)])
-def test_resize_is_the_loop(channels, size):
-    images = pixels(2, 8, 7, channels)
-    y = resize(images, size)
+@pytest.mark.parametrize(("interpolation", "kernel"), [("bilinear", triangle), ("bicubic", cubic)])
+def test_resize_is_the_loop(channels, size, interpolation, kernel):
+    images = 64 + pixels(2, 8, 7, channels) // 2  # the cubic overshoots, and 0 and 255 would cut it
+    y = resize(images, size, interpolation=interpolation)
     assert y.shape == (2, *size, channels)
     assert y.dtype == np.uint8
+    if interpolation == "bilinear":
+        np.testing.assert_array_equal(resize(images, size), y)
     for image, resized in zip(images / 1.0, y, strict=True):
-        wide = np.swapaxes(resize_axis(np.swapaxes(image, 0, 1), size[1]), 0, 1)
+        wide = np.swapaxes(resize_axis(np.swapaxes(image, 0, 1), size[1], kernel), 0, 1)
         # Pillow rounds to whole levels after each of the two axes.
-        assert abs(resize_axis(wide, size[0]) - resized).max() <= 1.5
+        assert abs(resize_axis(wide, size[0], kernel) - resized).max() <= 1.5
+
+
+@pytest.mark.parametrize(("shape", "size"), [((20, 33), (10, 16)), ((33, 20), (16, 10))])
+def test_resize_shorter(shape, size):
+    images = pixels(2, *shape, 3)
+    y = resize_shorter(images, 10, interpolation="bicubic")
+    np.testing.assert_array_equal(y, resize(images, size, interpolation="bicubic"))
+    assert resize_shorter(images, 20) is images
+
+
+def test_center_crop():
+    images = pixels(2, 6, 7, 3)
+    np.testing.assert_array_equal(center_crop(images, (2, 4)), images[:, 2:4, 2:6])  # 1.5 is 2
+    np.testing.assert_array_equal(center_crop(images, (5, 2)), images[:, :5, 2:4])  # 0.5 is 0
+    np.testing.assert_array_equal(center_crop(images, (6, 7)), images)
+    wide = center_crop(images, (4, 10))
+    np.testing.assert_array_equal(wide[:, :, 1:8], images[:, 1:5])
+    assert not wide[:, :, :1].any()
+    assert not wide[:, :, 8:].any()
+    assert center_crop(images, (9, 9)).shape == (2, 9, 9, 3)
 
 
 def test_resize_laws():
@@ -83,12 +125,18 @@ def test_normalize_by_own_statistics():
     assert_close(y.std(axis=(0, 1, 2)), np.ones(3))
 
 
-def test_errors():
+def test_errors(unchecked):
     images = pixels(1, 4, 4, 3)
     with pytest.raises(ValueError, match=r"resize: size must be at least one pixel .* \(0, 4\)"):
         resize(images, (0, 4))
     with pytest.raises(ValueError, match="resize: images have no pixels"):
         resize(images[:, :0], (4, 4))
+    with pytest.raises(ValueError, match="resize: interpolation must be bilinear or .*'nearest'"):
+        resize(images, (2, 2), interpolation="nearest")
+    with pytest.raises(ValueError, match="resize_shorter: images have no pixels"):
+        resize_shorter(images[:, :, :0], 4)
+    with pytest.raises(ValueError, match=r"center_crop: size must be at least .* \(2, 0\)"):
+        center_crop(images, (2, 0))
     with pytest.raises(ValueError, match="to_channels: converts between 1 and 3 .* got 3 to 4"):
         to_channels(images, 4)
     with pytest.raises(ValueError, match="normalize: mean and std need one number .* 3 channels"):
