@@ -76,4 +76,5 @@ def projections(state: Mapping[str, np.ndarray]) -> np.ndarray:
         v = np.asarray(value, np.float64)
         found = np.array([np.vdot(v, draw(f"direction of {name}", *v.shape)), np.vdot(v, v)])
         sums[group(name)] = sums.get(group(name), np.zeros(2)) + found
-    return np.array([[dot, np.sqrt(square)] for _, (dot, square) in sorted(sums.items())])
+    rows = [[dot, np.sqrt(square)] for _, (dot, square) in sorted(sums.items())]
+    return np.array(rows).reshape(-1, 2)  # also where there are none: nets without statistics
