@@ -1,18 +1,15 @@
-"""Pickled arrays and plain containers, read without running anything that a pickle asks for.
+"""Pickled NumPy arrays and plain containers, read without running anything that a pickle asks for.
 
-A pickle is a program: it may call whatever it can import. Here every import is answered from a
-fixed list of what arrays need, and by stand-ins that only note bytes and a shape, so
-that not even NumPy's own unpickling code meets a hostile file.
-
-Reference:
-    "Restricting Globals" in Python's documentation of `pickle`.
+What arrays need is answered by stand-ins that only note bytes and a shape, so that not even NumPy's
+own unpickling code meets a hostile file.
 """
 
 import io
-import pickle
 from typing import Any
 
 import numpy as np
+
+from jaxcnn.data.unpickling import Refused, faults, unpickle
 
 TYPES = ("b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")
 
@@ -25,15 +22,15 @@ class _Dtype:
     def __init__(self, code: str) -> None:
         self.code, self.order = code, "|"
 
-    def __setstate__(self, state: Any) -> None:
+    def build(self, state: Any) -> None:
         # (version, byte order, subdtype, names, fields, item size, alignment, flags)
         if not isinstance(state, tuple) or len(state) < 2:
-            raise pickle.UnpicklingError("the state of an array's type must name a byte order")
+            raise Refused("the state of an array's type must name a byte order")
         self.order = _text(state[1])
 
     def resolve(self) -> np.dtype:
         if self.order not in ("<", ">", "|", "=") or self.code not in TYPES:
-            raise pickle.UnpicklingError(f"arrays hold numbers, not {self.order}{self.code}")
+            raise Refused(f"arrays hold numbers, not {self.order}{self.code}")
         return np.dtype(self.order + self.code)
 
 
@@ -45,18 +42,18 @@ class _Array:
     def __init__(self) -> None:
         self.array = np.empty(0, np.uint8)
 
-    def __setstate__(self, state: Any) -> None:
+    def build(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise pickle.UnpicklingError("an array's state must have 5 parts")
+            raise Refused("an array's state must have 5 parts")
         _, shape, dtype, fortran, content = state
         self.array = _array(content, dtype, shape, "F" if fortran is True else "C")
 
 
 def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray):
-        raise pickle.UnpicklingError("an array must be bytes with a type")
+        raise Refused("an array must be bytes with a type")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise pickle.UnpicklingError(f"an array's shape must be non-negative integers, got {shape}")
+        raise Refused(f"an array's shape must be non-negative integers, got {shape}")
     return np.frombuffer(content, dtype.resolve()).reshape(
         shape, order="F" if order == "F" else "C"
     )
@@ -66,7 +63,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("latin1")
     if not isinstance(value, str):
-        raise pickle.UnpicklingError(f"expected text, got {type(value).__name__}")
+        raise Refused(f"expected text, got {type(value).__name__}")
     return value
 
 
@@ -76,7 +73,7 @@ def _dtype(code: Any, align: Any = False, copy: Any = False) -> _Dtype:
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
     if kind != "numpy.ndarray":
-        raise pickle.UnpicklingError("only numpy.ndarray may be rebuilt")
+        raise Refused("only numpy.ndarray may be rebuilt")
     return _Array()
 
 
@@ -88,7 +85,7 @@ def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
 
 def _encode(text: Any, encoding: Any) -> bytes:
     if encoding not in ("latin1", b"latin1") or not isinstance(text, str):
-        raise pickle.UnpicklingError("text is admitted as latin1 only")  # some codecs unpack bombs
+        raise Refused("text is admitted as latin1 only")  # some codecs unpack bombs
     return text.encode("latin1")
 
 
@@ -100,6 +97,7 @@ def _no_bytes() -> bytes:
 # into an old protocol.
 ADMITTED = {
     ("numpy", "dtype"): _dtype,
+    ("numpy", "ndarray"): "numpy.ndarray",
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.numeric", "_frombuffer"): _frombuffer,
@@ -110,21 +108,10 @@ ADMITTED = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Imports nothing."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("numpy", "ndarray"):
-            return "numpy.ndarray"
-        if (module, name) not in ADMITTED:
-            raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, and only arrays and plain containers are admitted"
-            )
-        stand_in = ADMITTED[module, name]
-        return lambda *args: stand_in(*args)  # a new one: a pickle may set attributes of it
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to something outside the file")
+def _build(target: Any, state: Any) -> None:
+    if type(target) not in (_Dtype, _Array):
+        raise Refused(f"it sets the state of a {type(target).__name__}")
+    target.build(state)
 
 
 def read_pickle(content: bytes, where: str) -> dict[Any, Any]:
@@ -147,28 +134,11 @@ def read_pickle(content: bytes, where: str) -> dict[Any, Any]:
     """
     if not content:
         raise ValueError(f"read_pickle: {where} is empty.")
-    try:
-        loaded = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+    with faults(f"read_pickle: {where}"):
+        loaded = unpickle(io.BytesIO(content), ADMITTED, build=_build, strings=bytes)
         if type(loaded) is not dict:
-            raise pickle.UnpicklingError(f"it holds a {type(loaded).__name__}, not a dictionary")
+            raise Refused(f"it holds a {type(loaded).__name__}, not a dictionary")
         return {_plain(k): _plain(v) for k, v in loaded.items()}
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"read_pickle: {where} is refused: {error}.") from error
-    # A damaged pickle can make its reader stumble in any of these ways.
-    except (
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        ImportError,
-        RecursionError,
-        MemoryError,
-        OverflowError,
-    ) as error:
-        raise ValueError(
-            f"read_pickle: {where} is truncated or corrupt ({type(error).__name__}: {error})."
-        ) from error
 
 
 def _plain(value: Any) -> Any:
@@ -182,7 +152,7 @@ def _plain(value: Any) -> Any:
 
 def _scalar(value: Any) -> Any:
     if type(value) not in (bool, int, float, str, bytes, bytearray, type(None)):
-        raise pickle.UnpicklingError(
+        raise Refused(
             f"it holds a {type(value).__name__} where an array, a number or text should be"
         )
     return value

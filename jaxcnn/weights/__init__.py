@@ -8,6 +8,7 @@ from jaxcnn.weights.imagenet import (
     published,
 )
 from jaxcnn.weights.inputs import preprocess
+from jaxcnn.weights.reading import read
 from jaxcnn.weights.translation import from_torch, to_torch
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "preprocess",
     "preprocessing",
     "published",
+    "read",
     "to_torch",
 ]
