@@ -102,10 +102,10 @@ class BatchNorm(nn.Module):
         wide = jnp.promote_types(x.dtype, scale.dtype)
         y, updated = batch_norm(
             x,
-            scale.astype(wide),
-            bias.astype(wide),
-            mean.value,
-            var.value,
+            jnp.asarray(scale, wide),  # NumPy's arrays are as good as JAX's
+            jnp.asarray(bias, wide),
+            jnp.asarray(mean.value),
+            jnp.asarray(var.value),
             train=train and not self.is_initializing(),
             momentum=self.momentum,
             eps=self.eps,
@@ -152,7 +152,7 @@ class LayerNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         wide = jnp.promote_types(x.dtype, scale.dtype)
-        return layer_norm(x, scale.astype(wide), bias.astype(wide), eps=self.eps)
+        return layer_norm(x, jnp.asarray(scale, wide), jnp.asarray(bias, wide), eps=self.eps)
 
 
 class Step(nn.Module):
