@@ -38,8 +38,11 @@ def main(chosen):
                 module.p = 0.0
             if type(module).__name__ == "DropPath":
                 module.drop_prob = 0.0
-        shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-        state = {k: torch.from_numpy(v) for k, v in recipe.weights(shapes).items()}
+            if isinstance(module, torch.nn.Hardsigmoid):  # PyTorch's slope is float32's 1/6
+                module.forward = lambda x: torch.nn.functional.relu6(x + 3) / 6
+        state = model.state_dict()  # with versions beside it that some models ask for
+        shapes = {k: tuple(v.shape) for k, v in state.items()}
+        state.update({k: torch.from_numpy(v) for k, v in recipe.weights(shapes).items()})
         model.load_state_dict(state, strict=True)
         x = torch.from_numpy(recipe.images(name)).double().permute(0, 3, 1, 2).contiguous()
         whole = references.build(name, None)
