@@ -92,7 +92,8 @@ def unpickle(
         del stack[start:]
         return items
 
-    instructions: Iterable[tuple[Any, Any, Any]] = pickletools.genops(cast("BytesIO", stream))
+    # Typing knows no mmap there, and has None among the arguments of all.
+    instructions = cast(Iterable[tuple[Any, Any, Any]], pickletools.genops(cast(BytesIO, stream)))
     for n, (opcode, arg, _) in enumerate(instructions):
         if n >= INSTRUCTIONS:
             raise Refused(f"it has more than {INSTRUCTIONS} instructions")

@@ -8,7 +8,9 @@ from jaxcnn.weights.imagenet import (
     published,
 )
 from jaxcnn.weights.inputs import preprocess
+from jaxcnn.weights.loading import load
 from jaxcnn.weights.reading import read
+from jaxcnn.weights.safetensors_files import load_safetensors, save_safetensors
 from jaxcnn.weights.translation import from_torch, to_torch
 
 __all__ = [
@@ -16,9 +18,12 @@ __all__ = [
     "Published",
     "from_torch",
     "imagenet_classes",
+    "load",
+    "load_safetensors",
     "preprocess",
     "preprocessing",
     "published",
     "read",
+    "save_safetensors",
     "to_torch",
 ]

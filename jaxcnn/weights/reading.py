@@ -1,67 +1,95 @@
-"""Weight files of any kind as arrays by name; the content decides what a file is, not its suffix."""
+"""Weight files of any kind as arrays by name; their content tells the kind, not their suffix."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxcnn.data.unpickling import Refused, faults
+from jaxcnn.weights.keras_files import read_h5
+from jaxcnn.weights.safetensors_files import read_safetensors
 from jaxcnn.weights.tensors import Tensor
-from jaxcnn.weights.torch_files import read_legacy, read_zip
+from jaxcnn.weights.torch_files import MAGIC, read_legacy, read_zip
+
+# Views share storages and compression shortens; more than this is what a bomb asks for.
+LARGEST, SMALLEST_LIMIT = 16, 1 << 26  # times the file's size; bytes
 
 
 def read(path: str | Path, *, state: str | None = None) -> dict[str, np.ndarray]:
     """The arrays of a weight file by their names there.
 
+    PyTorch is not needed, and nothing that a file asks for is run.
+
     Args:
         path: a file of safetensors, of PyTorch (`.pth`, `.pt`), or of Keras (`.h5`; it takes the
-            extra `h5`). PyTorch is not needed, and nothing that a file asks for is run.
-        state: the entry of a PyTorch checkpoint that holds the parameters, where it has several
-            that may; where one does, it is found.
+            extra `h5`).
+        state: the entry of a PyTorch checkpoint that has the parameters; by default the checkpoint
+            itself or the only entry that consists of tensors.
 
     Returns:
         name -> array in the file's dtype.
 
     Raises:
-        ValueError: a file of another kind, truncated, corrupt, or that asks for more than arrays
-            and plain containers need.
+        ValueError: a file of another kind, truncated, corrupt, with more than arrays and plain
+            containers in it, or without one state to be found.
         FileNotFoundError: no such file.
+        ImportError: an extra that is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from safetensors.numpy import save_file
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_file({"fc.bias": np.ones(2)}, f"{folder}/fc.safetensors")
+        ...     read(f"{folder}/fc.safetensors")
+        {'fc.bias': array([1., 1.])}
+
     """
     path = Path(path)
     with open(path, "rb") as file:
-        beginning = file.read(512)
-        size = file.seek(0, 2)
+        beginning = file.read(32)
+        limit = max(LARGEST * file.seek(0, 2), SMALLEST_LIMIT)
+    choose = partial(_state, name=state)
     with faults(f"read: {path}"):
-        choose = lambda content: _state(content, state)
-        limit = max(16 * size, 1 << 26)
-        if beginning.startswith(b"PK"):
+        if beginning.startswith(b"PK\3\4"):
             return read_zip(path, choose, limit)
-        return read_legacy(path, choose, limit)
+        if MAGIC.to_bytes(10, "little") in beginning:
+            return read_legacy(path, choose, limit)
+        if state is not None:
+            raise Refused(f"it is no checkpoint of PyTorch, so it has no entry {state}")
+        if beginning.startswith(b"\x89HDF\r\n\x1a\n"):
+            return read_h5(path, limit)
+        if beginning[8:9] == b"{":  # behind the header's length
+            return read_safetensors(path)[0]
+        raise Refused("it is no file of safetensors, PyTorch (since 2017) or HDF5")
 
 
 def _state(content: Any, name: str | None) -> Mapping[str, Tensor]:
-    """The content itself where it holds tensors by name, or else the one entry that does."""
+    """The checkpoint itself where it consists of tensors, or the entry that does."""
     if type(content) is not dict:
         raise Refused(f"it holds a {type(content).__name__}, not tensors by name")
     if name is None and _is_state(content):
         return content
     states = {k: v for k, v in content.items() if _is_state(v)}
-    if name is not None and name in states:
+    if name in states:
         return states[name]
     # A number beside the state, such as the best accuracy, is often a tensor without axes.
-    bare = [k for k, v in content.items() if type(v) is Tensor and v.shape]
-    if name is None and len(states) == 1 and not bare:
+    others = [k for k, v in content.items() if type(v) is Tensor and v.shape]
+    if name is None and len(states) == 1 and not others:
         return next(iter(states.values()))
-    keys = ", ".join(str(k) for k in content)
-    raise Refused(
-        f"it should hold tensors by name, or one such state, among its keys: {keys:.1000}"
+    wanted = (
+        f"no entry {name} of tensors" if name else "not one entry of tensors, to be named state"
     )
+    listed = ", ".join(f"{k} ({_kind(v)})" for k, v in content.items())
+    raise Refused(f"it has {wanted}; its entries: {listed:.2000}")
 
 
 def _is_state(value: Any) -> bool:
-    return (
-        type(value) is dict
-        and len(value) > 0
-        and all(type(k) is str and type(v) is Tensor for k, v in value.items())
-    )
+    if type(value) is not dict or not value:
+        return False
+    return all(type(k) is str and type(v) is Tensor for k, v in value.items())
+
+
+def _kind(value: Any) -> str:
+    return "tensors" if _is_state(value) else type(value).__name__

@@ -75,7 +75,7 @@ def _stored(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
 
 
 def read_legacy(path: Path, choose: Choose, limit: int) -> dict[str, np.ndarray]:
-    """What `choose` takes from a file of magic number, version, machine, content, keys, storages."""
+    """What `choose` takes from a sequence of pickles (the fourth is the content) and storages."""
     roots: dict[str, Storage] = {}
 
     def persistent(pid: Any) -> Storage:
@@ -135,7 +135,7 @@ def _places(stream: mmap, keys: Any, roots: Mapping[str, Storage]) -> dict[str, 
 
 
 def _storage(pid: Any, length: int) -> Storage:
-    """From ("storage", type, key, device, size) and more: what a pickle says instead of a storage."""
+    """The storage that a pickle means by ("storage", type, key, device, size) and more."""
     if type(pid) is not tuple or len(pid) != length or pid[0] != "storage":
         raise Refused("it refers to something outside of its pickle that is no storage")
     _, dtype, key, _, size = pid[:5]

@@ -119,7 +119,7 @@ def to_torch(
 
     Args:
         name: one of `models.names()`.
-        variables: {"params": ..., "batch_stats": ...}, with any number of classes but 0.
+        variables: {"params": ..., "batch_stats": ...}, with any number of classes.
         input_shape: as for `from_torch`.
         options: of `models.create`, without `num_classes`.
 
@@ -131,10 +131,12 @@ def to_torch(
     """
     flat = {path: np.asarray(v) for path, v in flatten_dict(variables).items()}
     paths, head = _paths(name, input_shape, options)
-    own = [v.shape[-1] for path, v in flat.items() if _torch_name(path) in head and v.ndim]
+    ends = [v for path, v in flat.items() if _torch_name(path) in head]  # none of 0 classes
+    own = [v.shape[-1] for v in ends if v.ndim]
     wanted = {
         "/".join(path): (*shape[:-1], *own[:1]) if own and k in head else shape
         for k, (path, shape) in paths.items()
+        if ends or k not in head
     }
     if faults := _differences(wanted, {"/".join(path): v.shape for path, v in flat.items()}):
         raise ValueError(f"to_torch: the variables do not fit {name}: {faults}.")

@@ -1,0 +1,65 @@
+"""Weights from a file as variables of a model, whoever wrote the file."""
+
+from pathlib import Path
+from typing import Any
+
+from jax import Array
+
+from jaxcnn.weights.hub import SCHEME, fetch
+from jaxcnn.weights.reading import read
+from jaxcnn.weights.safetensors_files import is_ours, load_safetensors
+from jaxcnn.weights.translation import from_torch, to_torch
+
+
+def load(
+    name: str,
+    source: str | Path,
+    *,
+    num_classes: int | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    key: Array | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """The variables of `models.create(name)` from a file, strictly: each must fit, none be left.
+
+    Args:
+        name: one of `models.names()`.
+        source: a path, of a file of `save_safetensors` or of a PyTorch state as `read` takes it;
+            or a file of the Hugging Face hub, hub:OWNER/NAME@REVISION:FILE#SHA256 (it takes the
+            extra `hub`).
+        num_classes: of the model; by default the file's own. With another number the last layers
+            are drawn afresh from `key`, and a warning names them; with 0 they are left out.
+        input_shape: h, w, c of the images, where the parameters depend on it; by default the
+            model's usual one.
+        key: by default `jax.random.key(0)`.
+        options: the other options of `models.create`.
+
+    Returns:
+        {"params": ..., "batch_stats": ...} of NumPy arrays.
+
+    Raises:
+        ValueError: a file that cannot be read, or parameters that are missing, unexpected or of
+            another shape, each by name.
+        OSError: no such file, or no way to the hub.
+        ImportError: an extra that is not installed.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, tempfile
+        >>> from jaxcnn import models
+        >>> from jaxcnn.weights import save_safetensors
+        >>> variables = models.create("tiny").init(jax.random.key(0), jnp.ones((1, 3, 3, 1)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_safetensors(f"{folder}/tiny.safetensors", variables)
+        ...     load("tiny", f"{folder}/tiny.safetensors")["params"]["conv"]["kernel"].shape
+        (3, 3, 1, 3)
+
+    """
+    path = fetch(str(source)) if str(source).startswith(SCHEME) else Path(source)
+    if is_ours(path):
+        variables = load_safetensors(path)
+        state = to_torch(name, variables, input_shape=input_shape, **options)
+    else:
+        state = read(path)
+    return from_torch(
+        name, state, num_classes=num_classes, input_shape=input_shape, key=key, **options
+    )
