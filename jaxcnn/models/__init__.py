@@ -5,8 +5,9 @@ logits. In training: `model.apply(variables, x, train=True, mutable=["batch_stat
 rngs={"dropout": key})` -> (logits, updated batch statistics).
 """
 
+from jaxcnn.models.figures import Costs, costs
 from jaxcnn.models.intermediates import activations
 from jaxcnn.models.summary import summarize
 from jaxcnn.models.table import create, defaults, entry, names
 
-__all__ = ["activations", "create", "defaults", "entry", "names", "summarize"]
+__all__ = ["Costs", "activations", "costs", "create", "defaults", "entry", "names", "summarize"]

@@ -5,6 +5,7 @@ published.csv and imagenet_classes.txt are tables of facts, made by tests/golden
 
 import csv
 import os
+import re
 from functools import cache
 from pathlib import Path, PurePath
 from typing import NamedTuple, cast
@@ -88,7 +89,12 @@ def preprocessing(name: str, file: str | os.PathLike[str] | None = None) -> Prep
             "its images; a run directory of `jaxcnn train` does."
         )
     known = {row.file: row for row in rows}
-    return known.get(PurePath(file or "").name, rows[0]).preprocessing
+    return known.get(_file_name(file or ""), rows[0]).preprocessing
+
+
+def _file_name(source: str | os.PathLike[str]) -> str:
+    """The last part of a path, or of hub:OWNER/NAME@REVISION:FILE#SHA256."""
+    return re.split(r"[/\\:]", os.fspath(source).partition("#")[0])[-1]
 
 
 @cache

@@ -2,7 +2,8 @@
 
 - jaxcnn/weights/published.csv: each file of weights, its preprocessing and its accuracy;
 - jaxcnn/weights/imagenet_classes.txt: the names of the classes;
-- tests/golden/torchvision_models.csv: torchvision's convolutional nets and their parameters.
+- tests/golden/torchvision_models.csv: torchvision's convolutional nets, their parameters, and their
+  multiply-adds on images of a height and width in pixels.
 
 Needs torchvision (0.28 made the committed files) and timm (1.0.31); the tests do not.
 Command: python tests/golden/make_published.py
@@ -64,8 +65,9 @@ def main():
     )
     write(
         GOLDEN / "torchvision_models.csv",
-        "The convolutional classifiers of torchvision 0.28 and how many parameters they have.",
-        rows=[("name", "parameters"), *((name, parameters(name)) for name in names)],
+        "The convolutional classifiers of torchvision 0.28: parameters, and multiply-adds (10^9) on",
+        "images of that height and width, as stated with the default weights.",
+        rows=[("name", "parameters", "image", "giga_multiply_adds"), *map(size, names)],
     )
 
 
@@ -119,10 +121,14 @@ def categories():
     return _IMAGENET_CATEGORIES
 
 
-def parameters(name):
+def size(name):
+    """A row of torchvision_models.csv."""
     import zoo_references as references
+    from torchvision.models import get_model_weights
 
-    return sum(p.numel() for p in references.build(name, None).parameters())
+    parameters = sum(p.numel() for p in references.build(name, None).parameters())
+    default = get_model_weights(name).DEFAULT
+    return name, parameters, default.transforms().crop_size[0], default.meta["_ops"]
 
 
 def write(path, *comments, rows):

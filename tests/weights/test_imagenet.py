@@ -1,3 +1,5 @@
+from pathlib import PureWindowsPath
+
 import pytest
 
 from jaxcnn import models
@@ -44,7 +46,9 @@ def test_a_file_is_known_by_its_name():
     for file in (
         "mobilenet_v2-b0353104.pth",
         "/some/where/mobilenet_v2-b0353104.pth",
-        "hub:some/repository@main/mobilenet_v2-b0353104.pth",
+        "hub:some/repository@main:mobilenet_v2-b0353104.pth",
+        "hub:some/repository@main:in/mobilenet_v2-b0353104.pth#b03531047ffacf1e",
+        PureWindowsPath("C:/weights/mobilenet_v2-b0353104.pth"),
     ):
         assert preprocessing("mobilenet_v2", file).resize == 256
     assert preprocessing("mobilenet_v2", "renamed.pth").resize == 232
