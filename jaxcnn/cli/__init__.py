@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "train": verbs.training(verbs.resumed_config(arguments)),
             "evaluate": verbs.evaluate,
             "predict": verbs.predict,
+            "models": verbs.zoo,
             "summary": verbs.summary,
             "doctor": verbs.doctor,
         }
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             description="A JIT-compiled, functional CNN library on JAX.",
             args=arguments,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"jaxcnn: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """The verbs of `jaxcnn`: each calls a room, prints, and returns an exit code."""
 
+import fnmatch
 import importlib.metadata
 import json
 import os
@@ -20,10 +21,12 @@ from jaxcnn.train import (
     evaluate_run,
     load_run,
     parse_options,
+    predict_pretrained,
     predict_run,
     read_config,
     train_run,
 )
+from jaxcnn.weights import published
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
 EXIT_CODES = {"finished": 0, "diverged": 1, "interrupted": 130}
@@ -100,22 +103,36 @@ def evaluate(
 
 
 def predict(
-    run: tyro.conf.Positional[Path],
-    images: tyro.conf.Positional[tuple[Path, ...]],
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH ...")],
+    model: str | None = None,
+    weights: str | None = None,
     top: int = 5,
     json_output: Json = False,
 ) -> int:
-    """Classify image files with the best checkpoint of a run.
+    """Classify image files: predict RUN IMAGE ..., or --model NAME --weights FILE IMAGE ...
 
     Args:
-        run: Run directory.
-        images: Image files.
+        paths: A run directory, whose best checkpoint is used, and image files; with a model and
+            its weights, image files alone.
+        model: Model by name; its images are prepared as its published weights want them.
+        weights: Its weights: a file of torchvision's, timm's or ours, or hub:OWNER/NAME@...
         top: How many classes to print for each, the most probable first.
         json_output: Print one JSON object a line instead of text.
     """
+    if (model is None) != (weights is None):
+        raise ValueError(
+            f"predict: --model and --weights go together, got {model or weights} alone."
+        )
+    images = paths[1:] if model is None else paths
     if not images:
         raise ValueError("predict: needs at least one image file, got none.")
-    for path, guesses in zip(images, predict_run(load_run(run), images, top=top), strict=True):
+    if model is None or weights is None:
+        found = predict_run(load_run(paths[0]), images, top=top)
+    elif paths[0].is_dir():
+        raise ValueError(f"predict: takes a run or a model, got {paths[0]} and {model}.")
+    else:
+        found = predict_pretrained(model, weights, images, top=top)
+    for path, guesses in zip(images, found, strict=True):
         if json_output:
             top_classes = [
                 {"index": g.label, "name": g.name, "probability": g.probability} for g in guesses
@@ -125,6 +142,48 @@ def predict(
         print(path)
         for guess in guesses:
             print(f"  {100 * guess.probability:6.2f} %  {guess.name}")
+    return 0
+
+
+def zoo(
+    glob: tyro.conf.Positional[str] = "*",
+    json_output: Json = False,
+) -> int:
+    """List the models: image, parameters, multiply-adds, published weights and their accuracy.
+
+    Args:
+        glob: Which models, such as 'resnet*'.
+        json_output: Print one JSON object a line instead of a table.
+    """
+    names = fnmatch.filter(models.names(), glob)
+    if not names:
+        raise ValueError(f"models: no model's name matches {glob!r}.")
+    table = Table(
+        title="Published top-1 (%) of the first of the weights for ImageNet-1k",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    table.add_column("model", no_wrap=True)
+    for column in ("image", "parameters", "multiply-\nadds (M)", "top-1"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("weights", overflow="fold")
+    for name in names:
+        shape, costs, known = models.entry(name).input_shape, models.costs(name), published(name)
+        if json_output:
+            row = {"name": name, "input_shape": shape, **costs._asdict()}
+            row["weights"] = [{"tag": w.tag, "url": w.url, "top1": w.top1} for w in known]
+            print(json.dumps(row))
+            continue
+        table.add_row(
+            name,
+            "x".join(map(str, shape)),
+            f"{costs.parameters:,}",
+            f"{costs.multiply_adds / 1e6:,.1f}",
+            f"{known[0].top1:.2f}" if known else "",
+            " ".join(w.tag.removeprefix("IMAGENET1K_") for w in known),
+        )
+    if not json_output:
+        Console().print(table)
     return 0
 
 

@@ -3,15 +3,17 @@
 from jaxcnn.train.checkpoints import restore, save
 from jaxcnn.train.config import TrainConfig, parse_options
 from jaxcnn.train.diagnosis import diagnose
+from jaxcnn.train.guesses import Guess, predict_pretrained, predict_run
 from jaxcnn.train.loop import Fit, fit
 from jaxcnn.train.optimizers import make_optimizer
-from jaxcnn.train.runs import evaluate_run, load_run, predict_run, read_config, train_run
+from jaxcnn.train.runs import evaluate_run, load_run, read_config, train_run
 from jaxcnn.train.schedules import make_schedule
 from jaxcnn.train.steps import Evaluation, State, create_state, evaluate, predict, train_step
 
 __all__ = [
     "Evaluation",
     "Fit",
+    "Guess",
     "State",
     "TrainConfig",
     "create_state",
@@ -24,6 +26,7 @@ __all__ = [
     "make_schedule",
     "parse_options",
     "predict",
+    "predict_pretrained",
     "predict_run",
     "read_config",
     "restore",

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 import flax
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from jax import Array
@@ -27,15 +25,7 @@ from jaxcnn.train.inputs import Input, load_data, make_augment, make_prepare
 from jaxcnn.train.loop import Fit, best_epoch, fit
 from jaxcnn.train.optimizers import make_optimizer
 from jaxcnn.train.schedules import Schedule, make_schedule
-from jaxcnn.train.steps import Evaluation, State, create_state, evaluate, predict
-
-
-class Guess(NamedTuple):
-    """A class that an image may show."""
-
-    label: int  # index into the run's classes
-    name: str
-    probability: float
+from jaxcnn.train.steps import Evaluation, State, create_state, evaluate
 
 
 class Run(NamedTuple):
@@ -146,30 +136,6 @@ def evaluate_run(run: Run) -> Evaluation:
             f"({', '.join(dataset.classes[:5])}, ...)."
         )
     return _evaluate(run.state, dataset.test, run.input, run.config.batch_size)
-
-
-def predict_run(run: Run, paths: Sequence[Path], *, top: int = 5) -> list[list[Guess]]:
-    """The most probable classes of image files, the likeliest first.
-
-    Args:
-        run: of `load_run`.
-        paths: image files, resized and converted to what the model takes.
-        top: how many classes for each.
-
-    Raises:
-        ValueError: a file that is no image, or a top below 1.
-    """
-    if top < 1:
-        raise ValueError(f"predict_run: top must be at least 1, got {top}.")
-    h, w, c = run.input.shape
-    images = np.stack([data.read_image(path, c, (h, w)) for path in paths])
-    logits = predict(run.state, make_prepare(run.input)(images)).astype(jnp.float32)
-    probabilities = np.asarray(jax.nn.softmax(logits))
-    order = np.argsort(-probabilities, axis=-1)[:, :top]
-    return [
-        [Guess(int(k), run.input.classes[k], float(row[k])) for k in best]
-        for row, best in zip(probabilities, order, strict=True)
-    ]
 
 
 def first_filters(model: nn.Module, state: State, fed: Input) -> Array:

@@ -8,8 +8,10 @@ import sys
 import pytest
 from PIL import Image
 
-from jaxcnn.cli import main
+from jaxcnn import models
+from jaxcnn.cli import main, verbs
 from jaxcnn.data import load
+from jaxcnn.train import Guess
 
 
 def call(*arguments):
@@ -68,6 +70,99 @@ def test_predict(run, tmp_path, capsys):
     assert call("predict", str(run), str(broken)) == 2
     assert "broken.png" in capsys.readouterr().err
     assert call("predict", str(run)) == 2
+
+
+def test_predict_with_weights(monkeypatch, capsys):
+    """What the room finds is printed; what it was asked is what the command line says."""
+    asked = []
+
+    def found(name, source, paths, *, top):
+        asked.append((name, source, [str(path) for path in paths], top))
+        return [[Guess(285, "Egyptian cat", 0.75), Guess(282, "tiger cat", 0.125)] for _ in paths]
+
+    monkeypatch.setattr(verbs, "predict_pretrained", found)
+    options = ["--model", "mobilenet_v2", "--weights", "hub:a/b"]
+    assert call("predict", *options, "cat.png", "dog.png", "--top", "2") == 0
+    text = "   75.00 %  Egyptian cat\n   12.50 %  tiger cat\n"
+    assert capsys.readouterr().out == f"cat.png\n{text}dog.png\n{text}"
+    assert call("predict", "cat.png", "dog.png", *options, "--json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {
+            "image": image,
+            "top": [
+                {"index": 285, "name": "Egyptian cat", "probability": 0.75},
+                {"index": 282, "name": "tiger cat", "probability": 0.125},
+            ],
+        }
+        for image in ("cat.png", "dog.png")
+    ]
+    images = ["cat.png", "dog.png"]
+    assert asked == [("mobilenet_v2", "hub:a/b", images, top) for top in (2, 5)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs at least one image file, got none"),
+        (["--model", "alexnet", "--weights", "a.pth"], "needs at least one image file, got none"),
+        (["--model", "alexnet", "a.png"], "--model and --weights go together, got alexnet alone"),
+        (["--weights", "a.pth", "a.png"], "--model and --weights go together, got a.pth alone"),
+        (["--model", "alexnet", "--weights", "a.pth", ".", "a.png"], "takes a run or a model, got"),
+        (["--model", "alexnet", "--weights", "absent.pth", "a.png"], "absent.pth"),
+        (["--model", "alexnett", "--weights", "a.pth", "a.png"], "did you mean 'alexnet'?"),
+        (["--model", "lenet", "--weights", "a.pth", "a.png"], "no weights of lenet are published"),
+        (["a.png", "b.png"], "no run in a.png"),
+    ],
+)
+def test_predict_says_what_is_wrong(arguments, message, capsys):
+    assert call("predict", *arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("jaxcnn: ")
+
+
+def test_a_missing_extra_has_no_traceback(monkeypatch, capsys):
+    def missing(*arguments, **options):
+        raise ImportError("this takes the extra `hub`")
+
+    monkeypatch.setattr(verbs, "predict_pretrained", missing)
+    assert call("predict", "--model", "alexnet", "--weights", "hub:a/b", "a.png") == 2
+    assert capsys.readouterr().err == "jaxcnn: this takes the extra `hub`\n"
+
+
+def test_models(capsys):
+    assert call("models") == 0
+    said = capsys.readouterr().out
+    assert all(f" {name} " in said for name in models.names())  # none cut short in 80 columns
+    assert call("models", "resnet[15]*", "--json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["name"] for row in rows][:2] == ["resnet18", "resnet50"]
+    assert rows[1] == {
+        "name": "resnet50",
+        "input_shape": [224, 224, 3],
+        "parameters": 25_557_032,
+        "multiply_adds": 4_089_184_256,
+        "weights": [
+            {
+                "tag": "IMAGENET1K_V2",
+                "url": "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+                "top1": 80.858,
+            },
+            {
+                "tag": "IMAGENET1K_V1",
+                "url": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+                "top1": 76.13,
+            },
+        ],
+    }
+    assert call("models", "resnet50") == 0
+    row = capsys.readouterr().out.splitlines()[-2].split()
+    assert row == ["resnet50", "224x224x3", "25,557,032", "4,089.2", "80.86", "V2", "V1"]
+    assert call("models", "lenet") == 0
+    assert capsys.readouterr().out.splitlines()[-2].split() == ["lenet", "28x28x1", "61,706", "0.4"]
+    assert call("models", "nothing*") == 2
+    assert "models: no model's name matches 'nothing*'" in capsys.readouterr().err
 
 
 def test_summary(capsys):

@@ -65,8 +65,8 @@ def main():
     )
     write(
         GOLDEN / "torchvision_models.csv",
-        "The convolutional classifiers of torchvision 0.28: parameters, and multiply-adds (10^9) on",
-        "images of that height and width, as stated with the default weights.",
+        "The convolutional classifiers of torchvision 0.28: parameters, and multiply-adds (10^9)",
+        "on images of that height and width, as stated with the default weights.",
         rows=[("name", "parameters", "image", "giga_multiply_adds"), *map(size, names)],
     )
 

@@ -11,7 +11,6 @@ from jaxcnn.train import (
     TrainConfig,
     evaluate_run,
     load_run,
-    predict_run,
     read_config,
     train_run,
 )
@@ -57,23 +56,6 @@ def test_reading_back_gives_the_same(run):
     assert_close(found.accuracy, summary["test_accuracy"], "exact")
     assert_close(found.loss, summary["test_loss"], "exact")
     assert found.confusion.sum() == 359
-
-
-def test_predict(run, tmp_path):
-    loaded = load_run(run[0])
-    test = data.load("digits").test
-    paths = []
-    for i in range(2):
-        paths.append(tmp_path / f"{i}.png")
-        Image.fromarray(test.images[i, :, :, 0]).save(paths[-1])
-    guesses = predict_run(loaded, paths, top=10)
-    for row in guesses:
-        assert_close(sum(guess.probability for guess in row), 1.0)
-        assert sorted(g.label for g in row) == list(range(10))
-        assert [g.probability for g in row] == sorted((g.probability for g in row), reverse=True)
-    assert len(predict_run(loaded, paths, top=3)[0]) == 3
-    with pytest.raises(ValueError, match="predict_run: top must be at least 1, got 0"):
-        predict_run(loaded, paths, top=0)
 
 
 def test_resume_raises_the_epochs(tmp_path):
