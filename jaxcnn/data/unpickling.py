@@ -154,7 +154,7 @@ def _stand_in(admitted: Mapping[tuple[str, str], Any], module: Any, name: Any) -
 
 def _call(function: Any, args: Any) -> Any:
     if type(function) is not FunctionType or type(args) is not tuple:
-        raise Refused(f"it calls a {type(function).__name__}")
+        raise Refused(f"it calls a {type(function).__name__} with a {type(args).__name__}")
     return function(*args)
 
 

@@ -78,11 +78,9 @@ def _state(content: Any, name: str | None) -> Mapping[str, Tensor]:
     others = [k for k, v in content.items() if type(v) is Tensor and v.shape]
     if name is None and len(states) == 1 and not others:
         return next(iter(states.values()))
-    wanted = (
-        f"no entry {name} of tensors" if name else "not one entry of tensors, to be named state"
-    )
+    wanted = f"entry {name} of tensors" if name else "single entry of tensors (`state` names one)"
     listed = ", ".join(f"{k} ({_kind(v)})" for k, v in content.items())
-    raise Refused(f"it has {wanted}; its entries: {listed:.2000}")
+    raise Refused(f"it has no {wanted}; its entries: {listed:.2000}")
 
 
 def _is_state(value: Any) -> bool:
