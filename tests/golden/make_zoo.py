@@ -30,6 +30,8 @@ def main(chosen):
 
     torch.set_num_threads(2)
     for name in chosen or [n for n in models.names() if references.known(n)]:
+        count = sum(p.numel() for p in references.build(name, None).parameters())
+        values = {"parameters": np.array(count)}
         model = references.build(name, recipe.CLASSES).double()
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
@@ -44,9 +46,8 @@ def main(chosen):
         shapes = {k: tuple(v.shape) for k, v in state.items()}
         state.update({k: torch.from_numpy(v) for k, v in recipe.weights(shapes).items()})
         model.load_state_dict(state, strict=True)
+        del state  # gigabytes
         x = torch.from_numpy(recipe.images(name)).double().permute(0, 3, 1, 2).contiguous()
-        whole = references.build(name, None)
-        values = {"parameters": np.array(sum(p.numel() for p in whole.parameters()))}
         values |= evaluated(model, x, models.entry(name).stages)
         values |= trained(model, x, torch.from_numpy(recipe.labels()))
         path = Path(__file__).parent / "zoo" / f"{name}.npz"
