@@ -29,8 +29,8 @@ def quantised_widths(
 
     Block j would have the width u_j = initial + slope j. It gets the nearest power
     initial step^k instead, to a multiple of 8; blocks of the same width are a stage. Stages wider
-    than a group are then rounded to whole groups by `make_divisible`, as torchvision does; the
-    authors round half a group down, so that their RegNetX-400MF ends in 384 channels, not in 400.
+    than a group are then rounded to whole groups by `make_divisible`, as torchvision does: its
+    RegNetX-400MF ends in 400 channels, where the paper's has 384.
 
     Args:
         depth: blocks in all.

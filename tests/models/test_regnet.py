@@ -24,6 +24,7 @@ def widths(name):
 def test_widths_are_the_papers():
     for name, expected in PAPER.items():
         assert widths(name) == expected, name
+    assert widths("regnet_x_400mf") == [(32, 1), (64, 2), (160, 7), (400, 12)]  # the paper: 384
 
 
 def test_widths_are_whole_groups_and_grow():
