@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "train": verbs.training(verbs.resumed_config(arguments)),
             "evaluate": verbs.evaluate,
             "predict": verbs.predict,
+            "features": verbs.features,
             "models": verbs.zoo,
             "summary": verbs.summary,
             "doctor": verbs.doctor,

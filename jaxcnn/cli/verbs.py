@@ -18,12 +18,15 @@ from rich.table import Table
 from jaxcnn import data, models
 from jaxcnn.train import (
     TrainConfig,
+    dataset_features,
     evaluate_run,
     load_run,
     parse_options,
+    photo_features,
     predict_pretrained,
     predict_run,
     read_config,
+    save_features,
     train_run,
 )
 from jaxcnn.weights import published
@@ -142,6 +145,41 @@ def predict(
         print(path)
         for guess in guesses:
             print(f"  {100 * guess.probability:6.2f} %  {guess.name}")
+    return 0
+
+
+def features(
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE ...")],
+    model: str,
+    weights: str,
+    layer: str | None = None,
+    data: str | None = None,
+    image_size: int | None = None,
+    out: Path = Path("features.npz"),
+) -> int:
+    """Write what a layer makes of image files or of a data set to an .npz file.
+
+    Args:
+        images: Image files, prepared as the published weights want it.
+        model: Model by name.
+        weights: Its weights: a file of torchvision's, timm's or ours, or hub:OWNER/NAME@...
+        layer: Module whose output is taken, such as layer4; by default what the last layer sees.
+        data: Data set in place of image files; its labels are written as well.
+        image_size: Height and width of the data set's images, in pixels; by default their own.
+        out: File to write.
+    """
+    if (data is None) != bool(images):
+        given = f"{len(images)} image files and data set {data}"
+        raise ValueError(f"features: takes image files or --data NAME, got {given}.")
+    if data is None:
+        found = photo_features(model, weights, images, layer=layer)
+    else:
+        config = TrainConfig(model=model, weights=weights, data=data, image_size=image_size)
+        found = dataset_features(config, layer=layer)
+    save_features(out, found)
+    for name, values in found.items():
+        print(f"{name}: {'x'.join(map(str, values.shape))}")
+    print(f"Features: {out}")
     return 0
 
 

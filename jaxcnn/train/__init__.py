@@ -3,6 +3,7 @@
 from jaxcnn.train.checkpoints import restore, save
 from jaxcnn.train.config import TrainConfig, parse_options
 from jaxcnn.train.diagnosis import diagnose
+from jaxcnn.train.features import dataset_features, extract, photo_features, save_features
 from jaxcnn.train.guesses import Guess, predict_pretrained, predict_run
 from jaxcnn.train.loop import Fit, fit
 from jaxcnn.train.optimizers import make_optimizer
@@ -17,20 +18,24 @@ __all__ = [
     "State",
     "TrainConfig",
     "create_state",
+    "dataset_features",
     "diagnose",
     "evaluate",
     "evaluate_run",
+    "extract",
     "fit",
     "load_run",
     "make_optimizer",
     "make_schedule",
     "parse_options",
+    "photo_features",
     "predict",
     "predict_pretrained",
     "predict_run",
     "read_config",
     "restore",
     "save",
+    "save_features",
     "train_run",
     "train_step",
 ]

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
 from jax import Array
 
-from jaxcnn import data, models, weights
+from jaxcnn import data, weights
 from jaxcnn.train.inputs import make_prepare
 from jaxcnn.train.runs import Run
 from jaxcnn.train.steps import predict
@@ -66,15 +65,15 @@ def predict_pretrained(
     """
     _check_top("predict_pretrained", top)
     preprocessing = weights.preprocessing(name, source)
-    variables = weights.load(name, source)
-    number = _classes(name, variables)
-    apply = jax.jit(models.create(name, num_classes=number).apply)
-    known = weights.imagenet_classes()
-    classes = known if number == len(known) else tuple(f"class {k}" for k in range(number))
+    model, variables = weights.pretrained(name, source)
+    apply = jax.jit(model.apply)
     guesses = []
     for start in range(0, len(paths), BATCH):
-        x = weights.preprocess(paths[start : start + BATCH], preprocessing)
-        guesses += _likeliest(apply(variables, x), classes, top)
+        logits = apply(variables, weights.preprocess(paths[start : start + BATCH], preprocessing))
+        known = weights.imagenet_classes()
+        if logits.shape[-1] != len(known):
+            known = tuple(f"class {k}" for k in range(logits.shape[-1]))
+        guesses += _likeliest(logits, known, top)
     return guesses
 
 
@@ -90,13 +89,3 @@ def _likeliest(logits: Array, classes: tuple[str, ...], top: int) -> list[list[G
         [Guess(int(k), classes[k], float(row[k])) for k in best]
         for row, best in zip(probabilities, order, strict=True)
     ]
-
-
-def _classes(name: str, variables: Any) -> int:
-    """How many classes a model's variables are for: only the head's shapes depend on it."""
-    model = models.create(name)
-    x = jax.ShapeDtypeStruct((1, *models.entry(name).input_shape), jnp.float32)
-    usual: dict[Any, Any] = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), x))
-    found: dict[Any, Any] = flatten_dict(variables)
-    other = {found[path].shape[-1] for path, v in usual.items() if found[path].shape != v.shape}
-    return other.pop() if other else models.defaults(name)["num_classes"]

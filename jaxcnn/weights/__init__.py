@@ -8,7 +8,7 @@ from jaxcnn.weights.imagenet import (
     published,
 )
 from jaxcnn.weights.inputs import preprocess
-from jaxcnn.weights.loading import load
+from jaxcnn.weights.loading import load, pretrained
 from jaxcnn.weights.reading import read
 from jaxcnn.weights.safetensors_files import load_safetensors, save_safetensors
 from jaxcnn.weights.translation import from_torch, to_torch
@@ -22,6 +22,7 @@ __all__ = [
     "load_safetensors",
     "preprocess",
     "preprocessing",
+    "pretrained",
     "published",
     "read",
     "save_safetensors",

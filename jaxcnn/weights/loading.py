@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from flax import linen as nn
 from jax import Array
 
+from jaxcnn import models
 from jaxcnn.weights.hub import SCHEME, fetch
 from jaxcnn.weights.reading import read
 from jaxcnn.weights.safetensors_files import is_ours, load_safetensors
-from jaxcnn.weights.translation import from_torch, to_torch
+from jaxcnn.weights.translation import classes, from_torch, to_torch
 
 
 def load(
@@ -63,3 +65,23 @@ def load(
     return from_torch(
         name, state, num_classes=num_classes, input_shape=input_shape, key=key, **options
     )
+
+
+def pretrained(name: str, source: str | Path, **options: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """A model of as many classes as the weights in a file are for, and these weights.
+
+    Args:
+        name: one of `models.names()`.
+        source: as for `load`.
+        options: of `models.create`, without `num_classes`.
+
+    Returns:
+        (model, variables), for `model.apply(variables, x)`.
+
+    Raises:
+        ValueError, OSError, ImportError: as `load` says.
+    """
+    variables = load(name, source, **options)
+    known = classes(name, variables, **options)
+    number = {} if known is None else {"num_classes": known}
+    return models.create(name, **number, **options), variables

@@ -145,6 +145,13 @@ def to_torch(
     return state | {f"{norm}.{COUNTER}": np.zeros((), np.int64) for norm in norms}
 
 
+def classes(name: str, variables: Mapping[str, Any], **options: Any) -> int | None:
+    """How many classes the variables of a model are for; None where nothing of them tells."""
+    _, head = _paths(name, None, options)
+    flat: dict[Path, Any] = flatten_dict(variables)
+    return next((v.shape[-1] for path, v in flat.items() if _torch_name(path) in head), None)
+
+
 def _paths(
     name: str, input_shape: tuple[int, int, int] | None, options: Mapping[str, Any]
 ) -> tuple[dict[str, tuple[Path, tuple[int, ...]]], set[str]]:
