@@ -1,7 +1,7 @@
 """Wide ResNet for CIFAR: `wrn_28_10` is 28 layers deep and 10 times as wide as `resnet20`.
 
-Depth 6 n + 4 of n blocks in each of three stages. Module names are those of xternalz's PyTorch
-code, in which most published states are.
+Depth 6 n + 4 of n blocks in each of three stages. Module names are those of
+https://github.com/xternalz/WideResNet-pytorch.
 
 Reference: Zagoruyko & Komodakis (2016), Wide residual networks, table 1 and section 2.4 (dropout),
 https://arxiv.org/abs/1605.07146.
