@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from helpers import assert_close
+from jaxcnn import train
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 FILES = sorted(p for p in EXPERIMENTS.glob("*.py") if "\ndef main(" in p.read_text("utf-8"))
@@ -82,3 +83,28 @@ def test_smallest_networks(load):
     result = networks.two_layer(jax.random.key(0), steps=50)
     assert result["two_layer_worst_gradient_difference"] <= 1e-5
     assert result["two_layer_loss"] < 0.5 * result["two_layer_first_loss"]
+
+
+def test_imagenet_photos_finds_packages_without_importing_them(load, monkeypatch, tmp_path):
+    photos = load("imagenet_photos")
+    (tmp_path / "some_package").mkdir()
+    (tmp_path / "some_package" / "__init__.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert photos.inside("some-package==1.0", "data") == tmp_path / "some_package" / "data"
+    with pytest.raises(SystemExit, match="absent is not installed: pip install .* absent==1.0"):
+        photos.inside("absent==1.0", "data")
+    with pytest.raises(SystemExit, match="no photos imagenet_NUMBER_LABEL.jpg in"):
+        photos.main(photos.Config(photos=tmp_path))
+
+
+def test_imagenet_photos_counts(load, monkeypatch):
+    photos = load("imagenet_photos")
+    guesses = [[train.Guess(3, "tiger shark", 0.5)], [train.Guess(4, "hammerhead", 0.25)]]
+    monkeypatch.setattr(photos, "predict_pretrained", lambda *args, top: guesses)
+    files = [Path("imagenet_00_3.jpg"), Path("imagenet_01_5.jpg")]
+    found = photos.classify("net", Path("weights"), files)
+    assert (found["net_right"], found["net_photos"], found["net_top1"]) == (1, 2, 0.5)
+    assert found["net"] == {
+        "imagenet_00_3.jpg": "tiger shark (50.0 %), right",
+        "imagenet_01_5.jpg": "hammerhead (25.0 %), wrong, it is electric ray",
+    }
