@@ -5,6 +5,7 @@ documentation, https://docs.h5py.org.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,25 +28,31 @@ def read_h5(path: Path, limit: int) -> dict[str, np.ndarray]:
         raise ImportError(
             f"read: {path} is an HDF5 file, which takes h5py: pip install 'jaxcnn[h5]'."
         ) from error
-    arrays = {}
-
-    def visit(name: str, link: object) -> None:
-        if not isinstance(link, h5py.HardLink):
-            raise Refused(f"{name:.100} is a link to another place")
-        dataset = file[name]
-        if not isinstance(dataset, h5py.Dataset):
-            return
-        if dataset.external or dataset.is_virtual:
-            raise Refused(f"{name:.100} lies in other files")
-        if dataset.shape is None or dataset.dtype.kind not in "biufc":
-            raise Refused(f"{name:.100} has no numbers, but {dataset.dtype}")
-        if sum(a.nbytes for a in arrays.values()) + dataset.nbytes > limit:
-            raise Refused(f"its arrays would take more than {limit} bytes, far above its own size")
-        arrays[name] = dataset[()]
-
+    arrays: dict[str, np.ndarray] = {}
     try:
         with h5py.File(path, "r") as file:
-            file.visititems_links(visit)
+            groups: list[Any] = [file]
+            for group in groups:
+                for name in group:
+                    where = f"{group.name.rstrip('/')}/{name}".lstrip("/")
+                    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                        raise Refused(f"{where:.100} is a link to another place")
+                    item = group[name]
+                    if isinstance(item, h5py.Dataset):
+                        left = limit - sum(array.nbytes for array in arrays.values())
+                        arrays[where] = _array(item, where, left)
+                    elif isinstance(item, h5py.Group) and item not in groups:  # they may be a ring
+                        groups.append(item)
     except (OSError, RuntimeError) as error:
         raise ValueError(str(error)) from error
-    return {name: np.asarray(a, a.dtype.newbyteorder("=")) for name, a in arrays.items()}
+    return arrays
+
+
+def _array(dataset: Any, where: str, limit: int) -> np.ndarray:
+    if dataset.external or dataset.is_virtual:
+        raise Refused(f"{where:.100} lies in other files")
+    if dataset.shape is None or dataset.dtype.kind not in "biufc":
+        raise Refused(f"{where:.100} has {dataset.dtype}, no array of numbers")
+    if dataset.nbytes > limit:
+        raise Refused("its arrays would take far more than its own size")
+    return np.asarray(dataset[()], dataset.dtype.newbyteorder("="))

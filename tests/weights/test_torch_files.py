@@ -1,4 +1,4 @@
-"""Files that PyTorch would not write, made by hand: none runs code, takes memory or gets through."""
+"""Files that PyTorch would not write, made by hand: none runs code or takes memory."""
 
 import io
 import pickle
@@ -228,9 +228,10 @@ def test_rebuilt_by_other_means(reads):
     hooks = call("collections.OrderedDict")
     v3 = "torch._utils._rebuild_tensor_v3"
     bytes_ = reference("storage", named("torch.storage.UntypedStorage"), "0", "cpu", 16)
+    square = call("torch.Size", [2, 2])
     good = {
         "v1": call("torch._utils._rebuild_tensor", storage(), 0, (4,), (1,)),
-        "size": call("torch._utils._rebuild_tensor", storage(), 0, call("torch.Size", [2, 2]), (2, 1)),
+        "size": call("torch._utils._rebuild_tensor", storage(), 0, square, (2, 1)),
         "v3": call(v3, bytes_, 1, (3,), (1,), False, hooks, named("torch.uint32"), {}),
         "parameter": call("torch._utils._rebuild_parameter", tensor(), True, hooks),
     }  # fmt: skip
