@@ -5,6 +5,7 @@ own unpickling code meets a hostile file.
 """
 
 import io
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray):
         raise Refused("an array must be bytes with a type")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise Refused(f"an array's shape must be non-negative integers, got {shape}")
+        raise Refused(f"an array's shape must be non-negative integers, got {reprlib.repr(shape)}")
     return np.frombuffer(content, dtype.resolve()).reshape(
         shape, order="F" if order == "F" else "C"
     )

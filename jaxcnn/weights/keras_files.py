@@ -32,6 +32,7 @@ def read_h5(path: Path, limit: int) -> dict[str, np.ndarray]:
     try:
         with h5py.File(path, "r") as file:
             groups: list[Any] = [file]
+            seen: set[Any] = {file}
             for group in groups:
                 for name in group:
                     where = f"{group.name.rstrip('/')}/{name}".lstrip("/")
@@ -39,10 +40,11 @@ def read_h5(path: Path, limit: int) -> dict[str, np.ndarray]:
                         raise Refused(f"{where:.100} is a link to another place")
                     item = group[name]
                     if isinstance(item, h5py.Dataset):
-                        left = limit - sum(array.nbytes for array in arrays.values())
-                        arrays[where] = _array(item, where, left)
-                    elif isinstance(item, h5py.Group) and item not in groups:  # they may be a ring
+                        arrays[where] = _array(item, where, limit)
+                        limit -= arrays[where].nbytes
+                    elif isinstance(item, h5py.Group) and item not in seen:  # they may form a ring
                         groups.append(item)
+                        seen.add(item)
     except (OSError, RuntimeError) as error:
         raise ValueError(str(error)) from error
     return arrays

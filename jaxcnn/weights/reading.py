@@ -20,7 +20,8 @@ LARGEST, SMALLEST_LIMIT = 16, 1 << 26  # times the file's size; bytes
 def read(path: str | Path, *, state: str | None = None) -> dict[str, np.ndarray]:
     """The arrays of a weight file by their names there.
 
-    PyTorch is not needed, and nothing that a file asks for is run.
+    PyTorch is not needed, and nothing that a file asks for is run. Hostile files are refused before
+    they take memory, but for HDF5: its own library reads that, and a file may lead it astray.
 
     Args:
         path: a file of safetensors, of PyTorch (`.pth`, `.pt`), or of Keras (`.h5`; it takes the

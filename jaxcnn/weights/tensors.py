@@ -5,6 +5,7 @@ storage a tensor begins, and whether it stays within.
 """
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,9 @@ class Tensor:
 def admit_sizes(*numbers: Any) -> None:
     """Refuses whatever is no non-negative integer."""
     if not all(type(n) is int and n >= 0 for n in numbers):
-        raise Refused(f"sizes and strides must be non-negative integers, got {numbers}")
+        raise Refused(
+            f"sizes and strides must be non-negative integers, got {reprlib.repr(numbers)}"
+        )
 
 
 def rebuild_tensor(
@@ -151,18 +154,20 @@ def arrays(
     Raises:
         Refused: tensors of more than `limit` bytes, or storages shorter than they should be.
     """
-    total = sum(math.prod(t.shape) * t.dtype.itemsize for t in tensors.values())
+    written = sum(math.prod(t.shape) * t.dtype.itemsize for t in tensors.values())
+    stored = 0
     contents: dict[str, bytearray] = {}
     out = {}
     for name, tensor in tensors.items():
         storage = tensor.storage
-        if total > limit or sum(map(len, contents.values())) > limit:
+        if max(written, stored) > limit:
             raise Refused(f"its tensors would take more than {limit} bytes, far above its own size")
         if 0 in tensor.shape:
             out[name] = np.empty(tensor.shape, tensor.dtype)
             continue
         if storage.key not in contents:
             contents[storage.key] = read(storage)
+            stored += len(contents[storage.key])
         content, size = contents[storage.key], tensor.dtype.itemsize
         end = storage.start + storage.size * storage.dtype.itemsize
         if end > len(content):

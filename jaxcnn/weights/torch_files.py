@@ -66,10 +66,8 @@ def _stored(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
         info = archive.getinfo(name)
     except KeyError:
         raise Refused(f"it has no {name:.100}") from None
-    if (
-        info.compress_type != zipfile.ZIP_STORED
-        or not info.file_size == info.compress_size <= limit
-    ):
+    compressed = info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size
+    if compressed or info.file_size > limit:
         raise Refused(f"{name:.100} must be stored as it is, and no larger than the file")
     return archive.read(info)
 

@@ -104,6 +104,15 @@ def test_memory_follows_from_the_size(unchecked):
     assert peak < 200 * len(DEEP)
 
 
+def test_what_cannot_be_printed_is_not():
+    doubled = b"(]q\1" + b"]h\1ah\1aq\1" * 200 + b"t"
+    shape = b"cnumpy.core.numeric\n_frombuffer\n(C\1acnumpy\ndtype\n(Vu1\ntR" + doubled + b"VC\ntR."
+    with pytest.raises(
+        ValueError, match=r"x is refused: .*must be non-negative integers, got .*\.\.\."
+    ):
+        read_pickle(shape, "x")
+
+
 def test_the_deep_key_ends_pythons_own_unpickler():
     code = "import pickle; pickle.loads(b'\\x80\\x02})' + b'\\x85' * 1_000_000 + b'Ns.')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode != 0

@@ -283,6 +283,16 @@ def test_memory_and_depth(form, reads):
         refused(reads, form(Raw(content)), "(corrupt|refused)")
 
 
+@FORM
+def test_what_cannot_be_printed_is_not(form, reads):
+    doubled = Raw(b"(]q\1" + b"]h\1ah\1aq\1" * 200 + b"t")
+    view = (None,) if form is legacy else ()
+    of = storage("0", 4, "FloatStorage", *view)
+    refused(
+        reads, form({"x": tensor((doubled,), (1,), of=of)}), r"non-negative integers, got .*\.\.\."
+    )
+
+
 def test_too_many_instructions(reads, monkeypatch):
     monkeypatch.setattr("jaxcnn.data.unpickling.INSTRUCTIONS", 1000)
     content = {"x": tensor(), "y": Raw(b"]" + b"Na" * 600)}
