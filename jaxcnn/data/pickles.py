@@ -129,6 +129,7 @@ def read_pickle(content: bytes, where: str) -> dict[Any, Any]:
         ValueError: a pickle that is empty, truncated or corrupt, or that asks for anything else.
 
     Example:
+        >>> import pickle
         >>> read_pickle(pickle.dumps({"data": np.arange(3), "labels": [7, 8, 9]}), "example")
         {'data': array([0, 1, 2]), 'labels': [7, 8, 9]}
 

@@ -431,7 +431,7 @@ def test_damaged_files_give_arrays_or_an_error(form, tmp_path):
     errors = 0
     path = tmp_path / "damaged"
     with open(path, "wb", buffering=0) as file:
-        for changed in damaged(content, 700):
+        for changed in damaged(content, 400):
             file.seek(0)
             file.write(changed)
             file.truncate()
