@@ -1,12 +1,10 @@
 """Every architecture of the zoo trains, and what a training step of it costs to compile.
 
 Small images (zoo_recipe.py), ten classes, fresh parameters: two steps of gradient descent with
-Polyak's step length must lower the loss; every parameter must have a gradient that is finite and
-not all zero; in float64 the slope of the loss along a drawn direction must be the same in forward
-mode (`jax.jvp`) and in reverse mode (`jax.vjp`). The cost is that of `train_step` with Adam for 8
+Polyak's step length (of 1 %) must lower the loss. The cost is that of `train_step` with Adam for 8
 images of the model's usual size and its usual classes: the seconds that XLA compiles, and the
 memory that the compiled step needs (arguments, results and temporaries, from its memory analysis;
-nothing runs).
+nothing runs). That every parameter has a gradient, the same in both modes, is zoo_equality.py's.
 
 Command:  python experiments/zoo_training.py
 Hardware: TODO
@@ -26,7 +24,6 @@ import zoo_recipe as recipe
 from recording import recorded, save
 
 from jaxcnn import models
-from jaxcnn.losses import cross_entropy
 from jaxcnn.train import create_state, train_step
 from jaxcnn.train.steps import State
 
@@ -45,55 +42,17 @@ class Config:
 
 
 def trained(name: str) -> dict[str, float]:
-    """Two steps, the gradients, and both modes of differentiation."""
+    """The loss before and after two steps."""
     off = {k: 0.0 for k in recipe.RANDOM if k in models.defaults(name)}
     model = models.create(name, num_classes=recipe.CLASSES, **off)
     x = jnp.asarray(recipe.images(name))
     batch = {"image": x, "label": jnp.asarray(recipe.labels())}
-    optimizer = optax.polyak_sgd(scaling=0.1)
-    state = create_state(model, optimizer, jax.random.key(0), x)
-    found = slopes(state, batch)
+    state = create_state(model, optax.polyak_sgd(scaling=0.01), jax.random.key(0), x)
     losses = []
     for _ in range(3):
         state, metrics = train_step(state, batch)
         losses.append(float(metrics["loss"]))
-    return {"loss before": losses[0], "loss after": losses[2], **found}
-
-
-def slopes(state: State, batch: Any) -> dict[str, float]:
-    """Gradients that are not finite or all zero, and the relative difference of jvp and vjp."""
-    with jax.enable_x64(True):
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        variables, x = jax.tree.map(
-            lambda v: jnp.asarray(v, jnp.float64), (variables, batch["image"])
-        )
-        direction = jax.tree_util.tree_map_with_path(
-            lambda path, v: jnp.asarray(recipe.draw(str(path), *v.shape), jnp.float64),
-            variables["params"],
-        )
-
-        def loss(params: Any) -> jax.Array:
-            logits, updated = state.apply(
-                {**variables, "params": params}, x, train=True, mutable=["batch_stats", "auxiliary"]
-            )
-            heads = [logits, *jax.tree.leaves(updated.get("auxiliary", {}))]
-            losses = [cross_entropy(y, batch["label"]).mean() for y in heads]
-            return jnp.stack(losses).sum()
-
-        @jax.jit
-        def both(params: Any, direction: Any) -> tuple[jax.Array, ...]:
-            gradient = jax.grad(loss)(params)
-            _, slope = jax.jvp(loss, (params,), (direction,))
-            leaves = jax.tree.leaves(gradient)
-            good = [jnp.isfinite(g).all() & (g != 0).any() for g in leaves]
-            products = jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction))
-            return len(good) - jnp.stack(good).sum(), slope, jnp.stack(products).sum()
-
-        bad, slope, product = both(variables["params"], direction)
-        return {
-            "parameters without a gradient": int(bad),
-            "jvp - vjp": float(abs(slope - product) / abs(slope)),
-        }
+    return {"loss before": losses[0], "loss after": losses[2]}
 
 
 def cost(name: str) -> dict[str, float]:

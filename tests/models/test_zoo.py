@@ -39,6 +39,7 @@ def test_equals_pytorch(name, x64):
     found = {**zoo_equality.evaluated(name, values, jnp.float64)}
     found |= zoo_equality.trained(name, values, jnp.float64)
     assert set(found) > set(models.entry(name).stages)
+    assert found.pop("no gradient") == 0
     for what, difference in found.items():
         assert difference <= TOLERANCES["zoo float64"], f"{what} differs by {difference}"
 
@@ -56,8 +57,6 @@ def test_equals_pytorch_in_float32(name):
 def test_trains(name):
     found = zoo_training.trained(name)
     assert found["loss after"] < found["loss before"]
-    assert found["parameters without a gradient"] == 0
-    assert found["jvp - vjp"] <= TOLERANCES["zoo float64"]
 
 
 @pytest.mark.parametrize("name", IMAGENET)
