@@ -62,7 +62,8 @@ def load(name: str, dtype: Any) -> tuple[nn.Module, Any, jax.Array]:
     empty = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, dtype))
     zeros = jax.tree.map(lambda v: np.broadcast_to(np.float32(0), v.shape), empty)
     shapes = {k: v.shape for k, v in weights.to_torch(name, zeros, **options).items()}
-    variables = weights.from_torch(name, recipe.weights(shapes), **options)
+    state = recipe.weights(shapes, recipe.GAINS.get(name, 1.0))
+    variables = weights.from_torch(name, state, **options)
     variables = jax.tree.map(lambda v: jnp.asarray(v, dtype), variables)
     return model, variables, jnp.asarray(recipe.images(name), dtype)
 

@@ -16,6 +16,9 @@ RANDOM = ("drop_rate", "drop_path_rate")  # options that are 0 in all comparison
 SLICE = 16  # values of each stage
 SIZES = {"inception_v3": 299, "alexnet_2012": 227}  # pixels; the others:
 USUAL = 64
+# Of all kernels. At 1 the values of these nets grow from block to block to 1e5, where the gates are
+# so steep that PyTorch's own logits change by 1e-5 when the images change by 1e-14.
+GAINS = {f"efficientnet_v2_{size}": 0.8 for size in "sml"}
 
 
 def draw(name: str, *shape: int) -> np.ndarray:
@@ -34,23 +37,24 @@ def labels() -> np.ndarray:
     return np.arange(BATCH) * 3 % CLASSES
 
 
-def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+def weights(shapes: Mapping[str, tuple[int, ...]], gain: float = 1.0) -> dict[str, np.ndarray]:
     """A PyTorch state: values of size one flow through kernels, norms have random statistics.
 
     Args:
         shapes: of each parameter and buffer in PyTorch's layout.
+        gain: what kernels are multiplied by; the model's of `GAINS`.
     """
-    return {name: _weight(name, shape) for name, shape in shapes.items()}
+    return {name: _weight(name, shape, gain) for name, shape in shapes.items()}
 
 
-def _weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def _weight(name: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
     z = draw(name, *shape)
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
     if name.endswith("running_var"):
         return 0.5 + np.abs(z)
     if len(shape) > 1 and name.endswith("weight"):  # o i h w: He's variance
-        return z * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+        return z * np.float32(gain * np.sqrt(2 / np.prod(shape[1:])))
     if name.endswith(("weight", "layer_scale")):  # of norms
         return 1 + np.float32(0.2) * z
     return np.float32(0.2) * z  # biases and running means

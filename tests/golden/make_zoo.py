@@ -44,9 +44,10 @@ def main(chosen):
                 module.forward = lambda x: torch.nn.functional.relu6(x + 3) / 6
         state = model.state_dict()  # with versions beside it that some models ask for
         shapes = {k: tuple(v.shape) for k, v in state.items()}
-        state.update({k: torch.from_numpy(v) for k, v in recipe.weights(shapes).items()})
+        drawn = recipe.weights(shapes, recipe.GAINS.get(name, 1.0))
+        state.update({k: torch.from_numpy(v) for k, v in drawn.items()})
         model.load_state_dict(state, strict=True)
-        del state  # gigabytes
+        del state, drawn  # gigabytes
         x = torch.from_numpy(recipe.images(name)).double().permute(0, 3, 1, 2).contiguous()
         values |= evaluated(model, x, models.entry(name).stages)
         values |= trained(model, x, torch.from_numpy(recipe.labels()))
