@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+import warnings
 from collections.abc import Sequence
 
 import tyro
@@ -26,15 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             close = difflib.get_close_matches(arguments[0], table, n=1)
             guess = f"; did you mean {close[0]!r}?" if close else "."
             raise ValueError(f"no verb {arguments[0]!r}{guess} Verbs: {', '.join(table)}.")
-        code = tyro.extras.subcommand_cli_from_dict(
-            table,
-            prog="jaxcnn",
-            description="A JIT-compiled, functional CNN library on JAX.",
-            args=arguments,
-        )
+        with warnings.catch_warnings():
+            warnings.showwarning = _say
+            code = tyro.extras.subcommand_cli_from_dict(
+                table,
+                prog="jaxcnn",
+                description="A JIT-compiled, functional CNN library on JAX.",
+                args=arguments,
+            )
     except (ValueError, OSError, ImportError) as error:
         print(f"jaxcnn: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def _say(message: Warning | str, *_: object) -> None:
+    """A warning as a sentence, without the line of code that it came from."""
+    print(f"jaxcnn: {message}", file=sys.stderr)

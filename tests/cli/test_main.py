@@ -5,13 +5,16 @@ import re
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcnn import models
+from jaxcnn import models, weights
 from jaxcnn.cli import main, verbs
 from jaxcnn.data import load
-from jaxcnn.train import Guess
+from jaxcnn.train import Guess, load_run
 
 
 def call(*arguments):
@@ -43,6 +46,50 @@ def test_resume(run, capsys):
     assert "epoch   2/2" in capsys.readouterr().out
     assert call("train", f"--resume={run}", "--model", "lenet") == 2
     assert "cannot resume" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Weights of five classes for a model of the zoo."""
+    path = tmp_path_factory.mktemp("cli") / "own.safetensors"
+    model = models.create("squeezenet1_1", num_classes=5)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    weights.save_safetensors(path, variables)
+    return path
+
+
+def test_fine_tuning(checkpoint, tmp_path, capfd):
+    """A real process: its warning is a sentence of ours."""
+    directory = tmp_path / "run"
+    command = [sys.executable, "-m", "jaxcnn.cli", "train", "--model", "squeezenet1_1"]
+    command += ["--weights", str(checkpoint), "--data", "synthetic", "--image-size", "32"]
+    command += ["--epochs", "1", "--freeze", "features/*", "--multipliers", "*bias", "2"]
+    assert subprocess.run([*command, "--out", str(directory)], check=False).returncode == 0
+    said = capfd.readouterr().err
+    assert "jaxcnn: from_torch: the state is not of " in said
+    assert "UserWarning" not in said
+    start = weights.load_safetensors(checkpoint)["params"]["features"]
+    trained = load_run(directory).state.params["features"]
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), start, trained))
+    fed = json.loads((directory / "config.json").read_text())["input"]
+    assert fed["shape"] == [32, 32, 3]
+    assert fed["mean"] == [0.485, 0.456, 0.406]  # of the published weights
+
+
+def test_features(checkpoint, tmp_path, capsys):
+    picture, out = tmp_path / "a.png", tmp_path / "found.npz"
+    Image.new("RGB", (30, 40), "red").save(picture)
+    source = ("--model", "squeezenet1_1", "--weights", str(checkpoint), "--out", str(out))
+    assert call("features", *source, str(picture)) == 0
+    assert "features: 1x512" in capsys.readouterr().out
+    with np.load(out) as found:
+        assert found["features"].shape == (1, 512)
+        assert found["images"].tolist() == [str(picture)]
+    assert call("features", *source) == 2
+    assert "features: takes image files or --data NAME" in capsys.readouterr().err
+    assert call("features", *source, str(picture), "--data", "digits") == 2
+    assert call("features", *source, str(picture), "--layer", "nowhere") == 2
+    assert "has no layer 'nowhere'" in capsys.readouterr().err
 
 
 def test_evaluate(run, capsys):
