@@ -16,9 +16,11 @@ RANDOM = ("drop_rate", "drop_path_rate")  # options that are 0 in all comparison
 SLICE = 16  # values of each stage
 SIZES = {"inception_v3": 299, "alexnet_2012": 227}  # pixels; the others:
 USUAL = 64
-# Of all kernels. At 1 the values of these nets grow from block to block to 1e5, where the gates are
-# so steep that PyTorch's own logits change by 1e-5 when the images change by 1e-14.
-GAINS = {f"efficientnet_v2_{size}": 0.8 for size in "sml"}
+# Of all kernels. At 1 the values of these nets grow from block to block to 1e3 or 1e5, where the
+# gates are so steep that PyTorch's own logits change by 1e-5 when the images change by 1e-14.
+GAINS = {"efficientnet_b6": 0.9, "efficientnet_b7": 0.9} | {
+    f"efficientnet_v2_{size}": 0.8 for size in "sml"
+}
 
 
 def draw(name: str, *shape: int) -> np.ndarray:
