@@ -1,8 +1,8 @@
 """Every architecture of the zoo trains, and what a training step of it costs to compile.
 
 Small images (zoo_recipe.py), ten classes, fresh parameters: two steps of gradient descent with
-a tenth of Polyak's step length must lower the loss. The cost is that of `train_step` with Adam for 8
-images of the model's usual size and its usual classes: the seconds that XLA compiles, and the
+a tenth of Polyak's step length must lower the loss. The cost is that of `train_step` with Adam for
+8 images of the model's usual size and its usual classes: the seconds that XLA compiles, and the
 memory that the compiled step needs (arguments, results and temporaries, from its memory analysis;
 nothing runs). That every parameter has a gradient, the same in both modes, is zoo_equality.py's.
 

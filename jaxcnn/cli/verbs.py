@@ -154,6 +154,7 @@ def features(
     weights: str,
     layer: str | None = None,
     data: str | None = None,
+    data_path: Path | None = None,
     image_size: int | None = None,
     out: Path = Path("features.npz"),
 ) -> int:
@@ -165,16 +166,23 @@ def features(
         weights: Its weights: a file of torchvision's, timm's or ours, or hub:OWNER/NAME@...
         layer: Module whose output is taken, such as layer4; by default what the last layer sees.
         data: Data set in place of image files; its labels are written as well.
+        data_path: Directory of the data set's files; by default as for train.
         image_size: Height and width of the data set's images, in pixels; by default their own.
         out: File to write.
     """
     if (data is None) != bool(images):
         given = f"{len(images)} image files and data set {data}"
         raise ValueError(f"features: takes image files or --data NAME, got {given}.")
+    if data is None and image_size is not None:
+        raise ValueError("features: --image-size goes with --data; the weights size image files.")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"features: there is no directory {out.parent} for {out.name}.")
     if data is None:
         found = photo_features(model, weights, images, layer=layer)
     else:
-        config = TrainConfig(model=model, weights=weights, data=data, image_size=image_size)
+        config = TrainConfig(
+            model=model, weights=weights, data=data, data_path=data_path, image_size=image_size
+        )
         found = dataset_features(config, layer=layer)
     save_features(out, found)
     for name, values in found.items():

@@ -107,7 +107,8 @@ class GoogLeNet(nn.Module):
 
     In training two auxiliary heads, "aux1" and "aux2", sow their logits into the collection
     "auxiliary"; the paper adds their losses times 0.3. Their dropout has the rate 0.7, and is off
-    where `drop_rate` is 0.
+    where `drop_rate` is 0. In torchvision's published file these two heads are untrained: fine-tune
+    it with `aux_logits=False`, or train them along.
     """
 
     aux_logits: bool = True

@@ -14,7 +14,7 @@ class TrainConfig:
     """Options of `jaxcnn train`."""
 
     model: str = "lenet"
-    """Model by name; `jaxcnn summary NAME` shows one."""
+    """Model by name; `jaxcnn models` lists them, `jaxcnn summary NAME` shows one."""
 
     model_options: dict[str, str] = dataclasses.field(default_factory=dict)
     """Options of the model as NAME VALUE pairs, such as: drop_rate 0.2 widths [16,32,64]."""
@@ -38,7 +38,8 @@ class TrainConfig:
     """Checkpoint to start from: a file of torchvision's, timm's or ours, or hub:OWNER/NAME@..."""
 
     freeze: tuple[str, ...] = ()
-    """Globs of parameters that stay as they are, such as: 'layer[123]/*' 'bn1/*'."""
+    """Globs of parameters that stay as they are, such as: 'layer[123]/*' 'bn1/*'. Batch
+    statistics go on following the data."""
 
     multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
     """Learning-rate multipliers as GLOB FACTOR pairs, such as: 'fc/*' 10."""

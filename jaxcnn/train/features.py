@@ -35,6 +35,7 @@ def extract(
         ValueError: no layer of that name, or no images.
     """
     headless = model.clone(num_classes=0)
+    variables = jax.device_put(variables)
 
     @jax.jit
     def features(variables: Any, x: Array) -> Any:
@@ -100,7 +101,7 @@ def dataset_features(config: TrainConfig, *, layer: str | None = None) -> dict[s
     if config.weights is None:
         raise ValueError("dataset_features: needs weights, got None.")
     dataset, fed = load_data(config)
-    model, variables = weights.pretrained(config.model, config.weights)
+    model, variables = weights.pretrained(config.model, config.weights, input_shape=fed.shape)
     prepare = make_prepare(fed)
     found = {"classes": np.array(fed.classes)}
     for part, split in (("train", dataset.train), ("test", dataset.test)):

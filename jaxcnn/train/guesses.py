@@ -66,7 +66,7 @@ def predict_pretrained(
     _check_top("predict_pretrained", top)
     preprocessing = weights.preprocessing(name, source)
     model, variables = weights.pretrained(name, source)
-    apply = jax.jit(model.apply)
+    apply, variables = jax.jit(model.apply), jax.device_put(variables)
     guesses = []
     for start in range(0, len(paths), BATCH):
         logits = apply(variables, weights.preprocess(paths[start : start + BATCH], preprocessing))

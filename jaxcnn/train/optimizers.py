@@ -68,8 +68,9 @@ def make_optimizer(
         a transformation whose `update` also takes what lbfgs needs (value, grad, value_fn).
 
     Raises:
-        ValueError: an unknown name, a negative number, or lbfgs with freeze; when the optimizer
-            meets the parameters, a glob that matches none of them, or nothing left to train.
+        ValueError: an unknown name, a negative number, or lbfgs with freeze or multipliers;
+            when the optimizer meets the parameters, a glob that matches none of them (of those
+            that are trained, for multipliers), or nothing left to train.
     """
     multipliers = multipliers or {}
     if name not in OPTIMIZERS:
@@ -80,9 +81,10 @@ def make_optimizer(
         raise ValueError(f"make_optimizer: weight_decay must not be negative, got {weight_decay}.")
     if clip_norm is not None and clip_norm <= 0:
         raise ValueError(f"make_optimizer: clip_norm must be positive, got {clip_norm}.")
-    if freeze and name == "lbfgs":
+    if name == "lbfgs" and (freeze or multipliers):
         raise ValueError(
-            "make_optimizer: lbfgs takes no freeze, its line search needs all parameters."
+            "make_optimizer: lbfgs takes no freeze and no multipliers, its line search moves "
+            "everything alike."
         )
     for glob, factor in multipliers.items():
         if factor < 0:
@@ -104,7 +106,7 @@ def _multiply(multipliers: Mapping[str, float]) -> optax.GradientTransformation:
     """Each update times the multiplier of its parameter."""
 
     def init(params: Any) -> optax.EmptyState:
-        _check_globs("multipliers", tuple(multipliers), params)
+        _check_globs("multipliers", tuple(multipliers), params, "trained parameter")
         return optax.EmptyState()
 
     def factor(path: Any, update: Any) -> Any:
@@ -121,19 +123,19 @@ def _labels(freeze: Sequence[str], params: Any) -> Any:
     def label(path: Any, _: Any) -> str:
         return "frozen" if any(fnmatchcase(_name(path), glob) for glob in freeze) else "trained"
 
-    _check_globs("freeze", freeze, params)
+    _check_globs("freeze", freeze, params, "parameter")
     labels = jax.tree_util.tree_map_with_path(label, params)
     if "trained" not in jax.tree.leaves(labels):
         raise ValueError(f"make_optimizer: freeze {', '.join(freeze)} leaves nothing to train.")
     return labels
 
 
-def _check_globs(option: str, globs: Sequence[str], params: Any) -> None:
+def _check_globs(option: str, globs: Sequence[str], params: Any, kind: str) -> None:
     names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in names):
             raise ValueError(
-                f"make_optimizer: {option} {glob!r} matches no parameter; there are "
+                f"make_optimizer: {option} {glob!r} matches no {kind}; there are "
                 f"{', '.join(names[:3])} ... {names[-1]}."
             )
 

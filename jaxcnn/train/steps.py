@@ -59,12 +59,14 @@ def create_state(
         x: images of the shape that the model will see, b h w c; only the shape counts.
         loss: (logits, labels) -> one loss per example.
         variables: the parameters and batch statistics to start from, such as
-            `jaxcnn.weights.load` gives; by default they are drawn.
+            `jaxcnn.weights.load` gives, in float32 at least; by default they are drawn.
     """
     init_key, dropout_key = jax.random.split(key)
     if variables is None:
         variables = jax.jit(model.init)(init_key, jnp.zeros((1, *x.shape[1:]), x.dtype))
-    variables = jax.tree.map(jnp.asarray, variables)
+    variables = jax.tree.map(
+        lambda v: jnp.asarray(v, jnp.promote_types(v.dtype, jnp.float32)), variables
+    )
     return State(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],

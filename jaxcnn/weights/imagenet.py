@@ -6,6 +6,7 @@ published.csv and imagenet_classes.txt are tables of facts, made by tests/golden
 import csv
 import os
 import re
+import warnings
 from functools import cache
 from pathlib import Path, PurePath
 from typing import NamedTuple, cast
@@ -42,7 +43,7 @@ class Published(NamedTuple):
         return PurePath(self.url).name
 
     @property
-    def sha256(self) -> str:
+    def sha256_prefix(self) -> str:
         """How the file's SHA-256 begins in hexadecimal digits, which end its name."""
         return PurePath(self.url).stem.rpartition("-")[2]
 
@@ -71,7 +72,8 @@ def preprocessing(name: str, file: str | os.PathLike[str] | None = None) -> Prep
     Args:
         name: one of `models.names()`.
         file: path or source of the weights. Where its last part is the name of a published file it
-            is that file's preprocessing, else that of the model's default weights.
+            is that file's preprocessing, else that of the model's default weights; where the
+            model has several that differ, a warning says so.
 
     Raises:
         ValueError: an unknown model, or one without published weights.
@@ -89,12 +91,23 @@ def preprocessing(name: str, file: str | os.PathLike[str] | None = None) -> Prep
             "its images; a run directory of `jaxcnn train` does."
         )
     known = {row.file: row for row in rows}
-    return known.get(_file_name(file or ""), rows[0]).preprocessing
+    given = "" if file is None else _file_name(file)
+    found = known.get(given, rows[0])
+    if given not in ("", found.file) and len({row.preprocessing for row in rows}) > 1:
+        warnings.warn(
+            f"preprocessing: {given} is none of {name}'s published files ({', '.join(known)}); "
+            f"its images are prepared as {found.file} wants it.",
+            stacklevel=2,
+        )
+    return found.preprocessing
 
 
 def _file_name(source: str | os.PathLike[str]) -> str:
     """The last part of a path, or of hub:OWNER/NAME@REVISION:FILE#SHA256."""
-    return re.split(r"[/\\:]", os.fspath(source).partition("#")[0])[-1]
+    text = os.fspath(source)
+    if text.startswith("hub:"):
+        text = text.partition("#")[0]
+    return re.split(r"[/\\:]", text)[-1]
 
 
 @cache

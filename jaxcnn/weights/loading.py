@@ -20,6 +20,7 @@ def load(
     num_classes: int | None = None,
     input_shape: tuple[int, int, int] | None = None,
     key: Array | None = None,
+    state: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """The variables of `models.create(name)` from a file, strictly: each must fit, none be left.
@@ -34,6 +35,7 @@ def load(
         input_shape: h, w, c of the images, where the parameters depend on it; by default the
             model's usual one.
         key: by default `jax.random.key(0)`.
+        state: which entry of a PyTorch checkpoint that holds several states.
         options: the other options of `models.create`.
 
     Returns:
@@ -58,21 +60,27 @@ def load(
     """
     path = fetch(str(source)) if str(source).startswith(SCHEME) else Path(source)
     if is_ours(path):
-        variables = load_safetensors(path)
-        state = to_torch(name, variables, input_shape=input_shape, **options)
+        arrays = to_torch(name, load_safetensors(path), input_shape=input_shape, **options)
     else:
-        state = read(path)
+        arrays = read(path, state=state)
     return from_torch(
-        name, state, num_classes=num_classes, input_shape=input_shape, key=key, **options
+        name, arrays, num_classes=num_classes, input_shape=input_shape, key=key, **options
     )
 
 
-def pretrained(name: str, source: str | Path, **options: Any) -> tuple[nn.Module, dict[str, Any]]:
+def pretrained(
+    name: str,
+    source: str | Path,
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    **options: Any,
+) -> tuple[nn.Module, dict[str, Any]]:
     """A model of as many classes as the weights in a file are for, and these weights.
 
     Args:
         name: one of `models.names()`.
         source: as for `load`.
+        input_shape: as for `load`.
         options: of `models.create`, without `num_classes`.
 
     Returns:
@@ -81,7 +89,7 @@ def pretrained(name: str, source: str | Path, **options: Any) -> tuple[nn.Module
     Raises:
         ValueError, OSError, ImportError: as `load` says.
     """
-    variables = load(name, source, **options)
-    known = classes(name, variables, **options)
+    variables = load(name, source, input_shape=input_shape, **options)
+    known = classes(name, variables, input_shape=input_shape, **options)
     number = {} if known is None else {"num_classes": known}
     return models.create(name, **number, **options), variables

@@ -1,7 +1,9 @@
 """Weight files of any kind as arrays by name; their content tells the kind, not their suffix."""
 
+import reprlib
 from collections.abc import Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from jaxcnn.weights.torch_files import MAGIC, read_legacy, read_zip
 
 # Views share storages and compression shortens; more than this is what a bomb asks for.
 LARGEST, SMALLEST_LIMIT = 16, 1 << 26  # times the file's size; bytes
+LISTED = 20  # entries that an error names
 
 
 def read(path: str | Path, *, state: str | None = None) -> dict[str, np.ndarray]:
@@ -72,16 +75,21 @@ def _state(content: Any, name: str | None) -> Mapping[str, Tensor]:
         raise Refused(f"it holds a {type(content).__name__}, not tensors by name")
     if name is None and _is_state(content):
         return content
-    states = {k: v for k, v in content.items() if _is_state(v)}
-    if name in states:
-        return states[name]
+    if name is not None and _is_state(content.get(name)):
+        return content[name]
+    distinct = {id(v): v for v in content.values()}  # many entries can share one dictionary
+    of_tensors = {i for i, v in distinct.items() if _is_state(v)}
+    states = {k: v for k, v in content.items() if id(v) in of_tensors}
     # A number beside the state, such as the best accuracy, is often a tensor without axes.
     others = [k for k, v in content.items() if type(v) is Tensor and v.shape]
     if name is None and len(states) == 1 and not others:
         return next(iter(states.values()))
     wanted = f"entry {name} of tensors" if name else "single entry of tensors (`state` names one)"
-    listed = ", ".join(f"{k} ({_kind(v)})" for k, v in content.items())
-    raise Refused(f"it has no {wanted}; its entries: {listed:.2000}")
+    listed = ", ".join(
+        f"{_short(k)} ({'tensors' if k in states else type(v).__name__})"
+        for k, v in islice(content.items(), LISTED)
+    )
+    raise Refused(f"it has no {wanted}; its entries: {listed}")
 
 
 def _is_state(value: Any) -> bool:
@@ -90,5 +98,6 @@ def _is_state(value: Any) -> bool:
     return all(type(k) is str and type(v) is Tensor for k, v in value.items())
 
 
-def _kind(value: Any) -> str:
-    return "tensors" if _is_state(value) else type(value).__name__
+def _short(key: Any) -> str:
+    """A key, cut where it is long: many can share one long text."""
+    return key[:60] if type(key) is str else reprlib.repr(key)

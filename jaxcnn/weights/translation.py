@@ -57,13 +57,15 @@ def from_torch(
         input_shape: h, w, c of the images, where the parameters depend on it; by default the
             model's usual one.
         key: by default `jax.random.key(0)`.
-        options: the other options of `models.create`.
+        options: the other options of `models.create`. With `aux_logits=False` the state's auxiliary
+            heads, where it has any, are left out.
 
     Returns:
         {"params": ..., "batch_stats": ...} of NumPy arrays in the state's dtypes.
 
     Raises:
-        ValueError: parameters that are missing, unexpected or of another shape, each by name.
+        ValueError: parameters that are missing, unexpected or of another shape, each by name; a
+            number of classes that the model cannot have.
 
     Example:
         >>> import numpy as np
@@ -75,7 +77,12 @@ def from_torch(
     state = {
         k: np.asarray(v) for k, v in standard_names(name, state).items() if not k.endswith(COUNTER)
     }
+    if options.get("aux_logits") is False:
+        state = _without_auxiliary(name, input_shape, options, state)
     paths, head = _paths(name, input_shape, options)
+    if num_classes is not None and (num_classes < 0 or not head):
+        rule = "must be 0 or more" if head else f"is no option of {name}"
+        raise ValueError(f"from_torch: num_classes {rule}, got {num_classes}.")
     if num_classes is None:
         own = [len(state[k]) for k in head if k in state and state[k].ndim]
         num_classes = own[0] if own else None
@@ -103,8 +110,14 @@ def from_torch(
         )
         model, x = _model(name, input_shape, {**options, "num_classes": num_classes})
         key = jax.random.key(0) if key is None else key
-        fresh = flatten_dict(jax.jit(model.init)(key, jnp.zeros(x.shape)))
-        flat |= {paths[k][0]: np.asarray(fresh[paths[k][0]]) for k in redrawn}
+        wanted_paths = [paths[k][0] for k in redrawn]
+
+        @jax.jit  # all else that is drawn is never computed
+        def fresh(key: Array) -> dict[Path, Array]:
+            drawn: Any = flatten_dict(model.init(key, jnp.zeros(x.shape)))
+            return {path: drawn[path] for path in wanted_paths}
+
+        flat |= {path: np.asarray(v) for path, v in fresh(key).items()}
     return unflatten_dict(flat)
 
 
@@ -145,9 +158,27 @@ def to_torch(
     return state | {f"{norm}.{COUNTER}": np.zeros((), np.int64) for norm in norms}
 
 
-def classes(name: str, variables: Mapping[str, Any], **options: Any) -> int | None:
+def _without_auxiliary(
+    name: str,
+    input_shape: tuple[int, int, int] | None,
+    options: Mapping[str, Any],
+    state: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """A state for the model without auxiliary heads: published files have them."""
+    whole, _ = _paths(name, input_shape, {**options, "aux_logits": True})
+    rest, _ = _paths(name, input_shape, options)
+    return {k: v for k, v in state.items() if k in rest or k not in whole}
+
+
+def classes(
+    name: str,
+    variables: Mapping[str, Any],
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    **options: Any,
+) -> int | None:
     """How many classes the variables of a model are for; None where nothing of them tells."""
-    _, head = _paths(name, None, options)
+    _, head = _paths(name, input_shape, options)
     flat: dict[Path, Any] = flatten_dict(variables)
     return next((v.shape[-1] for path, v in flat.items() if _torch_name(path) in head), None)
 

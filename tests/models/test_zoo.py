@@ -14,52 +14,78 @@ import zoo_training
 from helpers import TOLERANCES
 from jaxcnn import models
 
+# One for each kind of block: compared in evaluation mode.
 QUICK = (
-    "resnet18",
+    "alexnet",
+    "squeezenet1_1",
+    "googlenet",
     "resnet20",
+    "resnet50",
+    "wrn_16_4",
+    "densenet_bc_100_12",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mnasnet0_5",
+    "shufflenet_v2_x0_5",
+    "efficientnet_lite0",
+    "regnet_y_400mf",
+    "convnext_tiny",
 )
+TRAINED = ("resnet20", "squeezenet1_1", "shufflenet_v2_x0_5")  # and these in training mode
+GIANTS = ("regnet_y_128gf",)  # 645 million parameters: half an hour and more memory than most have
 KNOWN = sorted(path.stem for path in zoo_equality.GOLDEN.glob("*.npz"))
-GIANTS = ("regnet_y_128gf",)  # 645 million parameters
-NAMES = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in KNOWN
-    if name not in GIANTS
-]
 IMAGENET = [name for name in models.names() if models.entry(name).stages]
+
+
+def each(*quick):
+    """All architectures, those that are not quick under `slow`."""
+    return pytest.mark.parametrize(
+        "name",
+        [
+            name if name in quick else pytest.param(name, marks=pytest.mark.slow)
+            for name in KNOWN
+            if name not in GIANTS
+        ],
+    )
 
 
 def test_every_architecture_has_golden_values():
     assert set(IMAGENET) == set(KNOWN)
-    assert set(QUICK) <= set(KNOWN)
+    assert set(QUICK) | set(TRAINED) | set(GIANTS) <= set(KNOWN)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_equals_pytorch(name, x64):
-    values = zoo_equality.golden(name)
-    found = {**zoo_equality.evaluated(name, values, jnp.float64)}
-    found |= zoo_equality.trained(name, values, jnp.float64)
-    assert set(found) > set(models.entry(name).stages)
+def assert_small(differences, kind):
+    for what, difference in differences.items():
+        assert difference <= TOLERANCES[kind], f"{what} differs by {difference}"
+
+
+@each(*QUICK)
+def test_equals_pytorch_in_evaluation(name, x64):
+    found = zoo_equality.evaluated(name, zoo_equality.golden(name), jnp.float64)
+    assert set(found) == {*models.entry(name).stages, "logits"}
+    assert_small(found, "zoo float64")
+
+
+@each(*TRAINED)
+def test_equals_pytorch_in_training(name, x64):
+    found = zoo_equality.trained(name, zoo_equality.golden(name), jnp.float64)
     assert found.pop("no gradient") == 0
-    for what, difference in found.items():
-        assert difference <= TOLERANCES["zoo float64"], f"{what} differs by {difference}"
+    assert_small(found, "zoo float64")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in KNOWN if name not in GIANTS])
+@each("resnet20")
 def test_equals_pytorch_in_float32(name):
-    for what, difference in zoo_equality.evaluated(
-        name, zoo_equality.golden(name), jnp.float32
-    ).items():
-        assert difference <= TOLERANCES["zoo float32"], f"{what} differs by {difference}"
+    found = zoo_equality.evaluated(name, zoo_equality.golden(name), jnp.float32)
+    assert_small(found, "zoo float32")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_trains(name):
+@each(*TRAINED)
+def test_two_steps_lower_the_loss(name):
     found = zoo_training.trained(name)
     assert found["loss after"] < found["loss before"]
 
 
-@pytest.mark.parametrize("name", IMAGENET)
+@each(*QUICK)
 def test_any_size_classes_and_type(name):
     """Shapes alone: a smallest image, gray, three classes or none, in bfloat16."""
     entry = models.entry(name)

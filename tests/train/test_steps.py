@@ -111,6 +111,9 @@ def test_starts_from_given_variables():
     assert_close(given.params["conv"]["kernel"], params["conv"]["kernel"], "exact")
     after, _ = train_step(given, {"image": x, "label": LABELS})
     assert int(after.step) == 1
+    half = jax.tree.map(lambda p: p.astype(np.float16), params)  # as a file may hold them
+    given = create_state(model, optax.sgd(0.1), key, x, variables={"params": half})
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(given.params)} == {"float32"}
 
 
 class TwoHeads(nn.Module):

@@ -24,8 +24,8 @@ def test_rows_make_sense(row):
     assert 50 < row.top1 < row.top5 < 100
     assert row.url.startswith("https://")
     assert row.source.startswith("https://")
-    assert len(row.sha256) in (8, 10)
-    assert int(row.sha256, 16)
+    assert len(row.sha256_prefix) in (8, 10)
+    assert int(row.sha256_prefix, 16)
 
 
 def test_files_and_versions_are_unique():
@@ -92,3 +92,10 @@ def test_classes():
         "toilet tissue",
     )
     assert all(name == name.strip() and name for name in classes)
+
+
+def test_an_unknown_file_is_said_to_be_one():
+    with pytest.warns(UserWarning, match=r"own.pth is none of resnet50's published files"):
+        how = preprocessing("resnet50", "/here/own.pth")
+    assert how == published("resnet50")[0].preprocessing
+    assert preprocessing("resnet50", "/here/#1/resnet50-0676ba61.pth").resize == 256

@@ -123,3 +123,19 @@ def test_own_models_take_their_image_shape():
     variables = from_torch("lenet", state, input_shape=(28, 28, 3))
     assert variables["params"]["conv1"]["kernel"].shape == (5, 5, 3, 6)
     assert to_torch("lenet", variables, input_shape=(28, 28, 3)).keys() == state.keys()
+
+
+def test_auxiliary_heads_can_be_left_out():
+    state = state_of("googlenet", num_classes=3)
+    variables = from_torch("googlenet", state, aux_logits=False)
+    assert "aux1" not in variables["params"]
+    assert "fc" in variables["params"]
+    with pytest.raises(ValueError, match="unexpected: aux3.fc"):
+        from_torch("googlenet", state | {"aux3.fc": np.zeros(2)}, aux_logits=False)
+
+
+def test_numbers_of_classes_that_cannot_be():
+    with pytest.raises(ValueError, match="from_torch: num_classes must be 0 or more, got -3"):
+        from_torch("lenet", state_of("lenet"), num_classes=-3)
+    with pytest.raises(ValueError, match="from_torch: num_classes is no option of perceptron"):
+        from_torch("perceptron", {}, num_classes=3)
