@@ -7,9 +7,10 @@ memory that the compiled step needs (arguments, results and temporaries, from it
 nothing runs). That every parameter has a gradient, the same in both modes, is zoo_equality.py's.
 
 Command:  python experiments/zoo_training.py
-Hardware: TODO
-Time:     TODO
-Result:   TODO
+Hardware: 2 CPU cores (AMD EPYC), shared with other work, jax 0.10.2
+Time:     about 20 to 200 s a model, most of it compilation
+Result:   9 of 85 models recorded so far, each with a lower loss after two steps; a step compiles in
+          9 to 116 s and needs 24 MB to 1.5 GB
 """
 
 import dataclasses

@@ -65,7 +65,7 @@ def from_torch(
 
     Raises:
         ValueError: parameters that are missing, unexpected or of another shape, each by name; a
-            number of classes that the model cannot have.
+            negative number of classes.
 
     Example:
         >>> import numpy as np
@@ -80,9 +80,8 @@ def from_torch(
     if options.get("aux_logits") is False:
         state = _without_auxiliary(name, input_shape, options, state)
     paths, head = _paths(name, input_shape, options)
-    if num_classes is not None and (num_classes < 0 or not head):
-        rule = "must be 0 or more" if head else f"is no option of {name}"
-        raise ValueError(f"from_torch: num_classes {rule}, got {num_classes}.")
+    if num_classes is not None and num_classes < 0:
+        raise ValueError(f"from_torch: num_classes must be 0 or more, got {num_classes}.")
     if num_classes is None:
         own = [len(state[k]) for k in head if k in state and state[k].ndim]
         num_classes = own[0] if own else None
