@@ -98,7 +98,7 @@ def make_noise(folder: Path) -> Config:
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     shapes = jax.eval_shape(models.create("mobilenet_v2").init, jax.random.key(0), image)
     drawn = jax.tree.map(lambda v: rng.uniform(0, 0.05, v.shape).astype(np.float32), shapes)
-    path = folder / "mobilenet_v2.safetensors"
+    path = folder / "mobilenet_v2-b0353104.pth"  # its name tells the preprocessing
     weights.save_safetensors(path, drawn)
     return Config(photos=folder, mobilenet_v2=path, smoke=True)
 

@@ -26,7 +26,6 @@ from recording import recorded, save
 
 from jaxcnn import models
 from jaxcnn.train import create_state, train_step
-from jaxcnn.train.steps import State
 
 BATCH = 8  # images of the step whose cost is told
 
@@ -63,11 +62,18 @@ def cost(name: str) -> dict[str, float]:
     image = jax.ShapeDtypeStruct((BATCH, *shape), jnp.float32)
     label = jax.ShapeDtypeStruct((BATCH,), jnp.int32)
 
-    def fresh(key: jax.Array) -> State:
-        return create_state(model, optax.adam(1e-3), key, image)
+    structures = []
 
-    state = jax.eval_shape(fresh, jax.random.key(0))
-    lowered = train_step.lower(state, {"image": image, "label": label})
+    def fresh(key: jax.Array) -> list[Any]:
+        leaves, structure = jax.tree.flatten(create_state(model, optax.adam(1e-3), key, image))
+        structures.append(structure)
+        return leaves
+
+    def step(leaves: list[Any], batch: Any) -> list[Any]:
+        return jax.tree.leaves(train_step(jax.tree.unflatten(structures[0], leaves), batch))
+
+    leaves = jax.eval_shape(fresh, jax.random.key(0))
+    lowered = jax.jit(step).lower(leaves, {"image": image, "label": label})
     began = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - began
