@@ -38,8 +38,8 @@ class Tensor:
 
 
 def admit_sizes(*numbers: Any) -> None:
-    """Refuses whatever is no non-negative integer of 63 bits."""
-    if not all(type(n) is int and 0 <= n < 1 << 63 for n in numbers):
+    """Refuses whatever is no non-negative integer, or so long that sums with it take time."""
+    if not all(type(n) is int and 0 <= n < 1 << 128 for n in numbers):
         raise Refused(
             f"sizes and strides must be non-negative integers, got {reprlib.repr(numbers)}"
         )
