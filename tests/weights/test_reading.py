@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from jaxcnn.data.unpickling import Refused
 from jaxcnn.weights import read
+from jaxcnn.weights.reading import _state
 
 FILES = Path(__file__).parent.parent / "golden" / "torch_files"
 PATHS = sorted(FILES.glob("*.pth"))
@@ -100,3 +102,10 @@ def test_other_files(tmp_path):
         read(tmp_path / "missing")
     with pytest.raises(IsADirectoryError):
         read(tmp_path)
+
+
+def test_an_error_lists_little_of_many_long_keys():
+    content = {("a" * 100_000, i): 1 for i in range(3000)} | {"b" * 100_000: 1}
+    with pytest.raises(Refused) as caught:
+        _state(content, None)
+    assert len(str(caught.value)) < 3000
