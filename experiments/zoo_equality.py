@@ -14,8 +14,9 @@ float32 and float64.
 Command:  python experiments/zoo_equality.py
 Hardware: 2 CPU cores (AMD EPYC), jax 0.10.2
 Time:     about 10 to 60 s a model, most of it compilation
-Result:   46 of 85 models recorded so far, in evaluation: all parameter counts equal, largest
-          relative difference 2.5e-14 in float64 and 9.9e-6 in float32, stages included
+Result:   54 of 85 models recorded so far in evaluation: all parameter counts equal, largest
+          relative difference 2.5e-14 in float64 and 9.9e-6 in float32, stages included; 14 in
+          training: 6.3e-13, every parameter with a gradient, both modes alike
 """
 
 import dataclasses
