@@ -32,8 +32,8 @@ from flax import linen as nn
 from recording import recorded, save
 
 from jaxcnn import models, weights
-from jaxcnn.functional.shapes import count_parameters
 from jaxcnn.losses import cross_entropy
+from jaxcnn.models.figures import measure
 from jaxcnn.train.steps import AUXILIARY
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "zoo"
@@ -58,23 +58,9 @@ def golden(name: str) -> dict[str, np.ndarray]:
 
 def load(name: str, dtype: Any) -> tuple[nn.Module, Any, jax.Array]:
     """A model of ten classes without dropout, the recipe's weights and the recipe's images."""
-    options: dict[str, Any] = {k: 0.0 for k in recipe.RANDOM if k in models.defaults(name)}
-    model = models.create(name, num_classes=recipe.CLASSES, **options)
-    shape = (recipe.BATCH, *recipe.images(name).shape[1:])
-    empty = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, dtype))
-    zeros = jax.tree.map(lambda v: np.broadcast_to(np.float32(0), v.shape), empty)
-    shapes = {k: v.shape for k, v in weights.to_torch(name, zeros, **options).items()}
-    state = recipe.weights(shapes, recipe.GAINS.get(name, 1.0))
-    variables = weights.from_torch(name, state, **options)
+    variables = weights.from_torch(name, recipe.state(name))
     variables = jax.tree.map(lambda v: jnp.asarray(v, dtype), variables)
-    return model, variables, jnp.asarray(recipe.images(name), dtype)
-
-
-def parameters(name: str) -> int:
-    """How many parameters a model has, with its usual classes."""
-    x = jax.ShapeDtypeStruct((1, *models.entry(name).input_shape), jnp.float32)
-    variables = jax.eval_shape(models.create(name).init, jax.random.key(0), x)
-    return count_parameters(variables["params"])
+    return recipe.model(name), variables, jnp.asarray(recipe.images(name), dtype)
 
 
 def evaluated(name: str, values: dict[str, np.ndarray], dtype: Any) -> dict[str, float]:
@@ -173,7 +159,7 @@ def evaluation(name: str) -> dict[str, Any]:
     """Parameters, and differences in evaluation mode."""
     values = golden(name)
     row = {
-        "parameters": parameters(name),
+        "parameters": measure(name).parameters,
         "PyTorch's": int(values["parameters"]),
         "evaluation in float32": evaluated(name, values, jnp.float32),
     }

@@ -6,9 +6,13 @@ The proof of equality loads them into PyTorch's models (tests/golden/make_zoo.py
 import zlib
 from collections.abc import Mapping
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxcnn import models
+from jaxcnn.weights import to_torch
 
 BATCH = 4
 CLASSES = 10
@@ -37,6 +41,22 @@ def images(name: str) -> np.ndarray:
 def labels() -> np.ndarray:
     """A label for each of the images."""
     return np.arange(BATCH) * 3 % CLASSES
+
+
+def model(name: str) -> nn.Module:
+    """The model of that name with ten classes, and nothing random in training."""
+    off = {k: 0.0 for k in RANDOM if k in models.defaults(name)}
+    return models.create(name, num_classes=CLASSES, **off)
+
+
+def state(name: str, num_classes: int = CLASSES) -> dict[str, np.ndarray]:
+    """A PyTorch state for our model of that name, by `weights`."""
+    x = jax.ShapeDtypeStruct((1, *models.entry(name).input_shape), jnp.float32)
+    ours = models.create(name, num_classes=num_classes)
+    shapes = jax.eval_shape(ours.init, jax.random.key(0), x)
+    zeros = jax.tree.map(lambda v: np.broadcast_to(np.float32(0), v.shape), shapes)
+    theirs = {k: v.shape for k, v in to_torch(name, zeros).items()}
+    return weights(theirs, GAINS.get(name, 1.0))
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]], gain: float = 1.0) -> dict[str, np.ndarray]:

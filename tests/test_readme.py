@@ -3,23 +3,19 @@
 import re
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import zoo_recipe as recipe
 from safetensors.numpy import save_file
 
-from jaxcnn import models
-from jaxcnn.weights import to_torch
-
 README = Path(__file__).parent.parent / "README.md"
 
 
 def test_transfer_learning(tmp_path, monkeypatch):
     (sample,) = re.findall(r"```python\n(import jax\n.*?)```", README.read_text("utf-8"), re.S)
-    shapes = {k: v.shape for k, v in to_torch("resnet18", zeros("resnet18")).items()}
-    save_file(recipe.weights(shapes), tmp_path / "resnet18-f37072fd.pth")  # told by its content
+    state = recipe.state("resnet18", num_classes=1000)
+    save_file(state, tmp_path / "resnet18-f37072fd.pth")  # told by its content
     monkeypatch.chdir(tmp_path)
     names = {
         "images": jnp.asarray(recipe.images("resnet18")[:, :32, :32]),
@@ -36,10 +32,3 @@ def test_transfer_learning(tmp_path, monkeypatch):
     assert not np.array_equal(
         before["layer3"]["0"]["conv1"]["kernel"], after["layer3"]["0"]["conv1"]["kernel"]
     )
-
-
-def zeros(name):
-    """Variables of nothing but zeros."""
-    x = jnp.zeros((1, *models.entry(name).input_shape))
-    shapes = jax.eval_shape(models.create(name).init, jax.random.key(0), x)
-    return jax.tree.map(lambda v: np.zeros(v.shape, np.float32), shapes)

@@ -10,11 +10,10 @@ import numpy as np
 from jax import Array
 
 from jaxcnn import data, weights
+from jaxcnn.train.features import BATCH
 from jaxcnn.train.inputs import make_prepare
 from jaxcnn.train.runs import Run
 from jaxcnn.train.steps import predict
-
-BATCH = 32  # photos that are held and computed at once
 
 
 class Guess(NamedTuple):

@@ -90,6 +90,5 @@ def pretrained(
         ValueError, OSError, ImportError: as `load` says.
     """
     variables = load(name, source, input_shape=input_shape, **options)
-    known = classes(name, variables, input_shape=input_shape, **options)
-    number = {} if known is None else {"num_classes": known}
-    return models.create(name, **number, **options), variables
+    number = classes(name, variables, input_shape=input_shape, **options)
+    return models.create(name, num_classes=number, **options), variables

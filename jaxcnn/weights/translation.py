@@ -175,11 +175,11 @@ def classes(
     *,
     input_shape: tuple[int, int, int] | None = None,
     **options: Any,
-) -> int | None:
-    """How many classes the variables of a model are for; None where nothing of them tells."""
+) -> int:
+    """How many classes the variables of a model are for."""
     _, head = _paths(name, input_shape, options)
     flat: dict[Path, Any] = flatten_dict(variables)
-    return next((v.shape[-1] for path, v in flat.items() if _torch_name(path) in head), None)
+    return next((v.shape[-1] for path, v in flat.items() if _torch_name(path) in head), 0)
 
 
 def _paths(
@@ -195,8 +195,6 @@ def _paths(
         leaves: dict[Path, Any] = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), x))
         return {_torch_name(path): (path, v.shape) for path, v in leaves.items()}
 
-    if "num_classes" not in models.defaults(name):
-        return found(), set()
     two, three = found(num_classes=2), found(num_classes=3)
     return two, {k for k in two if two[k] != three[k]}
 

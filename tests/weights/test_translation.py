@@ -9,18 +9,9 @@ from jaxcnn import models
 from jaxcnn.weights import from_torch, to_torch
 
 
-def state_of(name, **options):
-    """A PyTorch state for a model, by the recipe."""
-    model = models.create(name, **options)
-    x = jnp.zeros((1, *models.entry(name).input_shape))
-    variables = jax.eval_shape(model.init, jax.random.key(0), x)
-    zeros = jax.tree.map(lambda v: np.zeros(v.shape, np.float32), variables)
-    return recipe.weights({k: v.shape for k, v in to_torch(name, zeros).items()})
-
-
 @pytest.mark.parametrize("name", ["resnet18", "lenet"])
 def test_there_and_back(name):
-    state = state_of(name, num_classes=7)
+    state = recipe.state(name, num_classes=7)
     variables = from_torch(name, state)
     back = to_torch(name, variables)
     assert back.keys() == state.keys()
@@ -38,7 +29,7 @@ def test_there_and_back(name):
 def test_layouts():
     rng = np.random.default_rng(0)
     conv, fc = rng.normal(size=(64, 3, 7, 7)), rng.normal(size=(10, 512))
-    state = state_of("resnet18", num_classes=10) | {"conv1.weight": conv, "fc.weight": fc}
+    state = recipe.state("resnet18", num_classes=10) | {"conv1.weight": conv, "fc.weight": fc}
     variables = from_torch("resnet18", state)
     assert variables["params"]["conv1"]["kernel"].dtype == np.float64
     assert_close(variables["params"]["conv1"]["kernel"][2, 5, 1, 40], conv[40, 1, 2, 5], "exact")
@@ -49,7 +40,7 @@ def test_layouts():
 
 
 def test_counters_are_optional():
-    state = state_of("resnet18", num_classes=2)
+    state = recipe.state("resnet18", num_classes=2)
     without = {k: v for k, v in state.items() if "num_batches" not in k}
     assert len(without) < len(state)
     jax.tree.map(
@@ -60,7 +51,7 @@ def test_counters_are_optional():
 
 
 def test_a_wrapper_s_prefix_comes_off():
-    state = state_of("lenet")
+    state = recipe.state("lenet")
     wrapped = {f"module.{k}": v for k, v in state.items()}
     jax.tree.map(
         np.testing.assert_array_equal, from_torch("lenet", wrapped), from_torch("lenet", state)
@@ -68,7 +59,7 @@ def test_a_wrapper_s_prefix_comes_off():
 
 
 def test_another_number_of_classes_draws_the_head_anew():
-    state = state_of("resnet18", num_classes=5)
+    state = recipe.state("resnet18", num_classes=5)
     with pytest.warns(UserWarning, match=r"not of 3 classes: new fc.bias, fc.weight."):
         drawn = from_torch("resnet18", state, num_classes=3, key=jax.random.key(1))
     assert drawn["params"]["fc"]["kernel"].shape == (512, 3)
@@ -82,14 +73,14 @@ def test_another_number_of_classes_draws_the_head_anew():
 
 
 def test_no_classes_leave_the_head_out():
-    variables = from_torch("resnet18", state_of("resnet18", num_classes=5), num_classes=0)
+    variables = from_torch("resnet18", recipe.state("resnet18", num_classes=5), num_classes=0)
     assert "fc" not in variables["params"]
     model = models.create("resnet18", num_classes=0)
     assert jax.jit(model.apply)(variables, jnp.zeros((1, 32, 32, 3))).shape == (1, 512)
 
 
 def test_whatever_does_not_fit_is_listed():
-    state = state_of("lenet")
+    state = recipe.state("lenet")
     wrong = {k: v for k, v in state.items() if k != "conv1.bias"}
     wrong |= {"conv3.weight": np.zeros((1, 1)), "conv2.weight": np.zeros((16, 6, 3, 3))}
     with pytest.raises(ValueError) as caught:
@@ -105,7 +96,7 @@ def test_whatever_does_not_fit_is_listed():
 
 
 def test_to_torch_lists_as_well():
-    variables = from_torch("lenet", state_of("lenet"))
+    variables = from_torch("lenet", recipe.state("lenet"))
     params = {k: v for k, v in variables["params"].items() if k != "conv1"}
     with pytest.raises(ValueError, match="to_torch: .* missing: params/conv1/bias, params/conv1/k"):
         to_torch("lenet", {"params": params})
@@ -118,7 +109,7 @@ def test_to_torch_lists_as_well():
 
 
 def test_own_models_take_their_image_shape():
-    state = state_of("lenet")
+    state = recipe.state("lenet")
     state["conv1.weight"] = np.zeros((6, 3, 5, 5), np.float32)
     variables = from_torch("lenet", state, input_shape=(28, 28, 3))
     assert variables["params"]["conv1"]["kernel"].shape == (5, 5, 3, 6)
@@ -126,7 +117,7 @@ def test_own_models_take_their_image_shape():
 
 
 def test_auxiliary_heads_can_be_left_out():
-    state = state_of("googlenet", num_classes=3)
+    state = recipe.state("googlenet", num_classes=3)
     variables = from_torch("googlenet", state, aux_logits=False)
     assert "aux1" not in variables["params"]
     assert "fc" in variables["params"]
@@ -136,4 +127,4 @@ def test_auxiliary_heads_can_be_left_out():
 
 def test_classes_must_not_be_negative():
     with pytest.raises(ValueError, match="from_torch: num_classes must be 0 or more, got -3"):
-        from_torch("lenet", state_of("lenet"), num_classes=-3)
+        from_torch("lenet", recipe.state("lenet"), num_classes=-3)
