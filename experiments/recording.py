@@ -47,3 +47,17 @@ def save(name: str, result: Mapping[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(entry, indent=2, allow_nan=False)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def save_table(name: str, rows: Mapping[str, Mapping[str, object]]) -> None:
+    """Write results/NAME.md, a table for people: a line for each name, in columns of one name.
+
+    Args:
+        name: the experiment's file without its ending.
+        rows: what stands in each column, by the line's name; columns are the first row's.
+    """
+    columns = list(next(iter(rows.values())))
+    lines = [["", *columns], ["---"] + ["---:"] * len(columns)]
+    lines += [[key, *(str(row.get(c, "")) for c in columns)] for key, row in rows.items()]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")

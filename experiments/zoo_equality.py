@@ -29,7 +29,7 @@ import numpy as np
 import tyro
 import zoo_recipe as recipe
 from flax import linen as nn
-from recording import recorded, save
+from recording import recorded, save, save_table
 
 from jaxcnn import models, weights
 from jaxcnn.losses import cross_entropy
@@ -45,6 +45,9 @@ class Config:
 
     names: tuple[str, ...] = ()
     """Models; by default all that have golden values. Others keep their rows of the record."""
+
+    eager: bool = False
+    """Each operation by itself: slower, for models whose compiled program outgrows the memory."""
 
     smoke: bool = False
     """Only a small model, and no record."""
@@ -146,12 +149,15 @@ def main(config: Config) -> dict[str, Any]:
     result = {} if config.smoke else recorded("zoo_equality")
     for part in (evaluation, training):
         for name in names:
-            row = {k: rounded(v) for k, v in part(name).items()}
+            with jax.disable_jit(config.eager):
+                row = {k: rounded(v) for k, v in part(name).items()}
             result[name] = {**result.get(name, {}), **row}
             print(name, row, flush=True)
             jax.clear_caches()
             if not config.smoke:
                 save("zoo_equality", result)
+                rows = {k: columns(k, row) for k, row in sorted(result.items())}
+                save_table("zoo_equality", rows)
     return result
 
 
@@ -171,6 +177,24 @@ def training(name: str) -> dict[str, Any]:
     """Differences in training mode."""
     with jax.enable_x64(True):
         return {"training in float64": trained(name, golden(name), jnp.float64)}
+
+
+def columns(name: str, row: dict[str, Any]) -> dict[str, str]:
+    """A model's row of the record, for people: parameters, and relative differences."""
+    single, double = row["evaluation in float32"], row["evaluation in float64"]
+    trained = row.get("training in float64", {})
+    told = {k: f"{v:.0e}" for k, v in trained.items()}
+    return {
+        "parameters": f"{row['parameters']:,}",
+        "PyTorch's": format(row["PyTorch's"], ","),
+        "logits, float32": f"{single['logits']:.0e}",
+        "logits, float64": f"{double['logits']:.0e}",
+        "stages, float32": ", ".join(f"{k} {single[k]:.0e}" for k in models.entry(name).stages),
+        "gradients": told.get("gradient", ""),
+        "statistics": told.get("stats", ""),
+        "jvp - vjp": told.get("jvp - vjp", ""),
+        "parameters without gradient": str(trained.get("no gradient", "")),
+    }
 
 
 def rounded(row: Any) -> Any:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 import tyro
 import zoo_recipe as recipe
-from recording import recorded, save
+from recording import recorded, save, save_table
 
 from jaxcnn import models
 from jaxcnn.train import create_state, train_step
@@ -93,6 +93,7 @@ def main(config: Config) -> dict[str, Any]:
         jax.clear_caches()
         if not config.smoke:
             save("zoo_training", result)
+            save_table("zoo_training", dict(sorted(result.items())))
     return result
 
 

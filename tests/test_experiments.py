@@ -70,6 +70,10 @@ def test_record(load, monkeypatch, tmp_path, capsys):
     assert entry["jax"] == jax.__version__
     with pytest.raises(ValueError, match="not JSON compliant"):
         recording.record("some", {"loss": math.nan}, smoke=False)
+    recording.save_table("some", {"tiny": {"loss": 0.5, "steps": 2}, "small": {"loss": 1}})
+    lines = (tmp_path / "results" / "some.md").read_text("utf-8").splitlines()
+    assert lines[0] == "|  | loss | steps |"
+    assert lines[2:] == ["| tiny | 0.5 | 2 |", "| small | 1 |  |"]
 
 
 def test_smallest_networks(load):
