@@ -8,9 +8,11 @@ nothing runs). That every parameter has a gradient, the same in both modes, is z
 
 Command:  python experiments/zoo_training.py
 Hardware: 2 CPU cores (AMD EPYC), shared with other work, jax 0.10.2
-Time:     about 20 to 200 s a model, most of it compilation
-Result:   9 of 85 models recorded so far, each with a lower loss after two steps; a step compiles in
-          9 to 116 s and needs 24 MB to 1.5 GB
+Time:     about 20 to 300 s a model, most of it compilation
+Result:   82 of 85 models recorded (results/zoo_training.md; not efficientnet_b7, efficientnet_v2_l
+          and regnet_y_128gf, for lack of time), each with a lower loss after two steps; a step
+          compiles in 2.3 s (AlexNet) to 102 s (DenseNet-201), in 12 s at the median, and needs
+          24 MB (ResNet-20) to 24.7 GB (EfficientNet-B6 at 528 pixels)
 """
 
 import dataclasses
