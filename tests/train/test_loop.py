@@ -165,15 +165,22 @@ def test_errors(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interruptible_answers_once_and_restores_the_handlers():
-    before = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def foreground():
+    """Ctrl-C raises, as in a terminal; a shell starts its background jobs deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interruptible_answers_once_and_restores_the_handlers(foreground):
     with interruptible() as asked:
         assert not asked()
         os.kill(os.getpid(), signal.SIGINT)
         assert asked()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_interruptible_in_a_thread():
