@@ -4,6 +4,7 @@ from flax import linen as nn
 
 from helpers import array
 from jaxcnn.functional import avg_pool, conv, max_pool, relu
+from jaxcnn.functional.shapes import count_parameters, multiply_adds
 from jaxcnn.models import create, entry, names, summarize
 from jaxcnn.models.layers import BatchNorm, Conv, Dense, Step, flatten
 from jaxcnn.models.receptive import receptive_fields
@@ -26,8 +27,6 @@ def test_lenet_by_hand():
 
 def test_sums_are_the_models():
     for name in [name for name in names() if not entry(name).stages] + ["alexnet_2012", "resnet18"]:
-        from jaxcnn.functional.shapes import count_parameters, multiply_adds
-
         model, shape = create(name), entry(name).input_shape
         layers = summarize(model, shape)
         x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
