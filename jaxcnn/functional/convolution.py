@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
+from jaxcnn import lowering
 from jaxcnn.functional.windows import (
     Padding,
     PerAxis,
@@ -84,13 +85,13 @@ def conv(
         stride=strides,
         dilation=dilations,
     )
-    y = lax.conv_general_dilated(
+    y = lowering.conv_general_dilated(
         x,
         kernel,
         window_strides=strides,
         padding=pairs,
         rhs_dilation=dilations,
-        dimension_numbers=_layout(axes),
+        dimension_numbers=lowering.channels_last(axes),
         feature_group_count=groups,
     )
     return y if bias is None else y + bias
@@ -178,18 +179,14 @@ def conv_transpose(
     )
     if any(n - sum(cut) + e < 1 for n, cut, e in zip(full, cuts, extra, strict=True)):
         raise ValueError(f"conv_transpose: padding {padding!r} cuts away all of the {full} pixels.")
-    y = lax.conv_general_dilated(
+    y = lowering.conv_transpose(
         x,
-        _transposed_kernel(kernel, groups),
-        window_strides=(1,) * axes,
-        padding=[
-            (r - 1 - low, r - 1 - high + e)
-            for r, (low, high), e in zip(reach, cuts, extra, strict=True)
-        ],
-        lhs_dilation=strides,
-        rhs_dilation=dilations,
-        dimension_numbers=_layout(axes),
-        feature_group_count=groups,
+        kernel,
+        lengths=[n - sum(cut) + e for n, cut, e in zip(full, cuts, extra, strict=True)],
+        stride=strides,
+        padding=[(low, high - e) for (low, high), e in zip(cuts, extra, strict=True)],
+        dilation=dilations,
+        groups=groups,
     )
     return y if bias is None else y + bias
 
@@ -271,13 +268,6 @@ def locally_connected(
     return y if bias is None else y + bias
 
 
-def _layout(axes: int) -> lax.ConvDimensionNumbers:
-    last = axes + 1
-    space = tuple(range(1, last))
-    image = (0, last, *space)  # batch, channels, then space
-    return lax.ConvDimensionNumbers(image, (last, axes, *range(axes)), image)
-
-
 def _check_parameters(
     function: str, x: Array, kernel: Array, bias: Array | None, *, c_out: int
 ) -> None:
@@ -302,14 +292,3 @@ def _output_padding(
             f"{limits} on each axis, got {value!r}."
         )
     return values
-
-
-def _transposed_kernel(kernel: Array, groups: int) -> Array:
-    """(*window, c_out / groups, c_in) -> flipped (*window, c_in / groups, c_out)."""
-    *window, c_out_per_group, c_in = kernel.shape
-    axes = len(window)
-    grouped = kernel.reshape(*window, c_out_per_group, groups, c_in // groups)
-    swapped = jnp.moveaxis(grouped, -1, axes)  # *window, c_in / groups, c_out / groups, groups
-    swapped = jnp.swapaxes(swapped, -1, -2)
-    merged = swapped.reshape(*window, c_in // groups, groups * c_out_per_group)
-    return jnp.flip(merged, axis=tuple(range(axes)))

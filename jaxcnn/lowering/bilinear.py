@@ -1,0 +1,171 @@
+"""Convolution as three bilinear operations that are one another's transposes.
+
+conv(x, kernel) -> y, by_x(y, kernel) -> x and by_kernel(x, y) -> kernel are the three partial sums of
+one trilinear form sum y[b, i, o] x[b, stride i + dilation u - low, c] kernel[u, c, o], so that the
+transpose of each by either argument, and its batching over either, is one of the three again.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching
+
+from jaxcnn.lowering import depthwise, grouped, products, strided
+from jaxcnn.lowering.operations import bind, like, operation
+from jaxcnn.lowering.windows import Windows
+
+
+def channels_last(axes: int) -> lax.ConvDimensionNumbers:
+    """Channels last: images b *space c and kernels *window c_in c_out."""
+    last = axes + 1
+    image = (0, last, *range(1, last))  # batch, channels, then space
+    return lax.ConvDimensionNumbers(image, (last, axes, *range(axes)), image)
+
+
+def xla_conv(x: Array, kernel: Array, *, how: Windows) -> Array:
+    """y, by XLA's convolution."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        how.stride,
+        how.padding,
+        rhs_dilation=how.dilation,
+        dimension_numbers=channels_last(len(how.window)),
+        feature_group_count=how.groups,
+        precision=how.precision,
+    )
+
+
+def xla_by_x(y: Array, kernel: Array, *, how: Windows) -> Array:
+    """x, by XLA's convolution as JAX transposes it."""
+    shape = (y.shape[0], *how.lengths, kernel.shape[-2] * how.groups)
+    x = like(y, shape)
+    (x,) = jax.linear_transpose(lambda x: xla_conv(x, kernel, how=how), x)(y)
+    return x
+
+
+def xla_by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
+    """The kernel, by XLA's convolution as JAX transposes it."""
+    shape = (*how.window, x.shape[-1] // how.groups, y.shape[-1])
+    kernel = like(y, shape, batch=False)
+    (kernel,) = jax.linear_transpose(lambda kernel: xla_conv(x, kernel, how=how), kernel)(y)
+    return kernel
+
+
+conv_p = operation(
+    "conv",
+    {
+        "xla": xla_conv,
+        "shifts": depthwise.conv,
+        "blocks": lambda x, kernel, *, how: grouped.conv(conv, x, kernel, how=how),
+        "dot": products.conv,
+        "patches": products.conv,
+        "thin": products.thin_conv,
+    },
+)
+by_x_p = operation(
+    "conv_by_x",
+    {
+        "xla": xla_by_x,
+        "shifts": depthwise.by_x,
+        "blocks": lambda y, kernel, *, how: grouped.conv(by_x, y, kernel, how=how),
+        "dot": products.by_x,
+        "patches": products.by_x,
+        "phases": lambda y, kernel, *, how: strided.phases(conv, y, kernel, how=how),
+        "depth": lambda y, kernel, *, how: strided.depth(conv, y, kernel, how=how),
+    },
+)
+by_kernel_p = operation(
+    "conv_by_kernel",
+    {
+        "xla": xla_by_kernel,
+        "shifts": depthwise.by_kernel,
+        "blocks": lambda x, y, *, how: grouped.by_kernel(by_kernel, x, y, how=how),
+        "dot": products.by_kernel,
+        "patches": products.by_kernel,
+    },
+)
+
+
+def conv(x: Array, kernel: Array, *, how: Windows) -> Array:
+    """y, b *out c_out."""
+    return bind(conv_p, x, kernel, how=how)
+
+
+def by_x(y: Array, kernel: Array, *, how: Windows) -> Array:
+    """x, b *lengths c_in."""
+    return bind(by_x_p, y, kernel, how=how)
+
+
+def by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
+    """The kernel, *window c_in/groups c_out."""
+    return bind(by_kernel_p, x, y, how=how)
+
+
+# No argument of these may be called g: `ad.defbilinear` has one of that name.
+ad.defbilinear(
+    conv_p,
+    lambda y, x, kernel, *, how: by_x(y, kernel, how=how),
+    lambda y, x, kernel, *, how: by_kernel(x, y, how=how),
+)
+ad.defbilinear(
+    by_x_p,
+    lambda x, y, kernel, *, how: conv(x, kernel, how=how),
+    lambda x, y, kernel, *, how: by_kernel(x, y, how=how),
+)
+ad.defbilinear(
+    by_kernel_p,
+    lambda kernel, x, y, *, how: by_x(y, kernel, how=how),
+    lambda kernel, x, y, *, how: conv(x, kernel, how=how),
+)
+
+# Batching: where a batch axis goes when only the first or only the second argument has one, and
+# where it comes out of the result. On the last axis, that of the channels, it stands inside each
+# group. When both arguments have one, every example is a group of its own.
+BATCHED = {
+    conv_p: ((0, 0), (-1, -1)),
+    by_x_p: ((0, 0), (-2, -1)),
+    by_kernel_p: ((-1, -2), (-1, -1)),
+}
+
+
+def _merge(a: Array, batch: int, axis: int, groups: int) -> Array:
+    """A batch axis goes into another one, inside each of its groups."""
+    a = jnp.moveaxis(a, batch, 0)
+    axis %= a.ndim - 1
+    n, *shape = a.shape
+    a = a.reshape(n, *shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+    a = jnp.moveaxis(a, 0, axis + 1)
+    return a.reshape(*shape[:axis], n * shape[axis], *shape[axis + 1 :])
+
+
+def _split(a: Array, n: int, axis: int, groups: int) -> Array:
+    """A batch axis of length n comes out of another one, to the front: undoes `_merge`."""
+    axis %= a.ndim
+    before, length, after = a.shape[:axis], a.shape[axis] // n, a.shape[axis + 1 :]
+    a = a.reshape(*before, groups, n, length // groups, *after)
+    return jnp.moveaxis(a, axis + 1, 0).reshape(n, *before, length, *after)
+
+
+def _batch(
+    primitive: Primitive, args: Sequence[Array], dims: Sequence[int | None], *, how: Windows
+) -> tuple[Array, int]:
+    (n,) = {a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None}
+    if None not in dims:
+        args = [_merge(a, d, -1, 1) for a, d in zip(args, dims, strict=True)]
+        result = bind(primitive, *args, how=how._replace(groups=n * how.groups))
+        return _split(result, n, -1, 1), 0
+    which = 0 if dims[1] is None else 1
+    inner, outer = BATCHED[primitive][which]
+    args = list(args)
+    args[which] = _merge(args[which], dims[which], inner, how.groups if inner == -1 else 1)
+    result = bind(primitive, *args, how=how)
+    return _split(result, n, outer, how.groups if outer == -1 else 1), 0
+
+
+for _primitive in BATCHED:
+    batching.primitive_batchers[_primitive] = functools.partial(_batch, _primitive)

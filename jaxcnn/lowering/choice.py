@@ -1,0 +1,187 @@
+"""Which form computes an operation on a CPU: a table, and the measurement behind each of its rows.
+
+Elsewhere XLA's own kernels compute everything. Measured with float32 on 2 cores with AVX-512, in
+milliseconds, jax 0.10.2 and 0.12.0 (`experiments/benchmark_operations.py`).
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxcnn.lowering.windows import Windows
+
+XLA = "xla"  # the form that every operation has on every platform
+
+
+class Case(NamedTuple):
+    """What a choice may look at: all of it static."""
+
+    how: Windows
+    c_in: int  # channels of a group
+    c_out: int  # of all groups
+
+    @property
+    def taps(self) -> int:
+        return math.prod(self.how.window)
+
+    @property
+    def plain(self) -> bool:
+        """Stride 1, without dilation."""
+        return set(self.how.stride) == set(self.how.dilation) == {1}
+
+
+class Rule(NamedTuple):
+    """A form, the cases where it is chosen, and why."""
+
+    form: str
+    when: Callable[[Case], bool]
+    why: str
+
+
+_asked = jax.make_user_context(None)
+
+
+def use(form: str) -> contextlib.AbstractContextManager[None]:
+    """Ask for a form wherever it fits, instead of the table's choice.
+
+    What is traced inside the context uses it, and so do its derivatives. "xla" leaves JAX's own
+    operations alone, on every platform.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x, kernel = jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 1, 2))
+        >>> with use("xla"):
+        ...     y = jax.jit(lambda x: jaxcnn.functional.conv(x, kernel, groups=2))(x)
+
+    Raises:
+        ValueError: a form of no operation.
+    """
+    if form not in FORMS:
+        raise ValueError(f"use: form must be one of {', '.join(FORMS)}, got {form!r}.")
+    return _asked(form)
+
+
+def asked() -> str | None:
+    """The form that `use` asks for here."""
+    return _asked.value
+
+
+def _smaller(case: Case) -> bool:
+    """The image is smaller than the window."""
+    return any(n < k for n, k in zip(case.how.lengths, case.how.window, strict=True))
+
+
+def _always(case: Case) -> bool:
+    return True
+
+
+def _dense(case: Case) -> bool:
+    return case.how.groups == 1
+
+
+def _depthwise(case: Case) -> bool:
+    return case.how.groups > 1 and case.c_in == 1
+
+
+def _pixels(case: Case) -> bool:
+    return case.how.groups == 1 and case.taps == 1
+
+
+def _thin(case: Case) -> bool:
+    return case.how.groups == 1 and case.c_in == 1
+
+
+def _strided(case: Case) -> bool:
+    return case.how.groups == 1 and max(case.how.stride) > 1
+
+
+# Where a form gives the right result at all.
+CONV = {
+    XLA: _always,
+    "shifts": _depthwise,
+    "blocks": lambda case: case.how.groups > 1,
+    "dot": _pixels,
+    "patches": _dense,
+}
+POOL = {XLA: _always, "shifts": _always}
+FITS: Mapping[str, Mapping[str, Callable[[Case], bool]]] = {
+    "conv": {**CONV, "thin": _thin},
+    "conv_by_x": {
+        **CONV,
+        "phases": _strided,
+        "depth": lambda case: _strided(case) and set(case.how.dilation) == {1},
+    },
+    "conv_by_kernel": CONV,
+    "max_pool": POOL,
+    "max_pool_take": POOL,
+    "max_pool_put": POOL,
+    "sum_pool": POOL,
+    "sum_pool_by_x": POOL,
+}
+FORMS = tuple(dict.fromkeys(form for fits in FITS.values() for form in fits))
+
+DEPTHWISE = Rule(
+    "shifts",
+    _depthwise,
+    "3x3 (16,56,56,96): 2 for 50-92",
+)
+GROUPED = Rule("blocks", CONV["blocks"], "3x3, 32 groups")
+PIXELS = Rule("dot", _pixels, "1x1")
+
+# The first rule that holds decides; XLA's form where none does.
+RULES: Mapping[str, Sequence[Rule]] = {
+    "conv": (
+        DEPTHWISE,
+        GROUPED,
+        PIXELS,
+        Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 3.4 for 366"),
+        Rule("thin", _thin, "5x5 (128,28,28,1)->6: 0.24 for 1.3"),
+    ),
+    "conv_by_x": (
+        DEPTHWISE,
+        GROUPED,
+        PIXELS,
+        Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 5.4 for 365"),
+        Rule(
+            "depth",
+            lambda case: (
+                _strided(case) and set(case.how.dilation) == {1} and min(case.how.stride) >= 4
+            ),
+            "11x11/4 (16,224,224,3)->64: 19 for 42",
+        ),
+        Rule(
+            "patches",
+            lambda case: max(case.how.stride) > 1 and case.taps >= 49,
+            "7x7/2 (8,224,224,3)->64: 23 for 43-76",
+        ),
+        Rule("phases", _strided, "3x3/2 (64,32,32,64)->128"),
+    ),
+    "conv_by_kernel": (DEPTHWISE, GROUPED, PIXELS),
+    "max_pool": (Rule("shifts", _always, "3x3/2 (16,112,112,64): 6 for 20"),),
+    "max_pool_take": (Rule("shifts", _always, ""),),
+    "max_pool_put": (Rule("shifts", _always, "3x3/2 (16,112,112,64): 5 for 196"),),
+    "sum_pool": (Rule("shifts", _always, ""),),
+    "sum_pool_by_x": (Rule("shifts", _always, ""),),
+}
+
+
+def chosen(operation: str, avals: Sequence[Any], how: Windows) -> Rule:
+    """The rule that decides on a CPU."""
+    case = _case(operation, avals, how)
+    fits = FITS[operation].get(how.form)
+    if fits is not None and fits(case):
+        return Rule(how.form, fits, "`use` asks for it")
+    empty = 0 in how.outputs or 0 in how.lengths or 0 in (case.c_in, case.c_out)
+    rules = () if empty else RULES[operation]
+    default = Rule(XLA, _always, "no form measures ahead")
+    return next((rule for rule in rules if rule.when(case)), default)
+
+
+def _case(operation: str, avals: Sequence[Any], how: Windows) -> Case:
+    first, last = avals[0].shape, avals[-1].shape
+    if operation == "conv_by_x":
+        return Case(how, last[-2], last[-1])
+    return Case(how, first[-1] // how.groups, last[-1])
