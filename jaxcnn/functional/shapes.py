@@ -7,6 +7,7 @@ from typing import Any, SupportsIndex
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
+from jaxcnn import lowering
 from jaxcnn.functional.windows import (
     Padding,
     PerAxis,
@@ -178,7 +179,8 @@ def multiply_adds(f: Callable[..., Any], *args: Any) -> int:
         24
 
     """
-    return _count(jax.make_jaxpr(f)(*args))
+    with lowering.use("xla"):
+        return _count(jax.make_jaxpr(f)(*args))
 
 
 def _count(jaxpr: Jaxpr | ClosedJaxpr) -> int:

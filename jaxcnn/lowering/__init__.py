@@ -9,14 +9,17 @@ from jaxcnn.lowering.bilinear import channels_last
 from jaxcnn.lowering.choice import use
 from jaxcnn.lowering.convolution import conv_general_dilated, conv_transpose
 from jaxcnn.lowering.explanation import Decision, explain
+from jaxcnn.lowering.options import compiler_options, keep_memory
 from jaxcnn.lowering.pooling import reduce_window
 
 __all__ = [
     "Decision",
     "channels_last",
+    "compiler_options",
     "conv_general_dilated",
     "conv_transpose",
     "explain",
+    "keep_memory",
     "reduce_window",
     "use",
 ]

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from jaxcnn import lowering
+
 
 class Span(NamedTuple):
     """What pixel i of an axis sees: the input pixels jump i + low ... jump i + high."""
@@ -48,7 +50,8 @@ def receptive_fields(
         through an operation with no rule here, gets the image's own size.
     """
     space = x.shape[1:-1]
-    jaxpr = jax.make_jaxpr(f)(constants, x)
+    with lowering.use("xla"):  # JAX's own operations are what the rules below know
+        jaxpr = jax.make_jaxpr(f)(constants, x)
     one_pixel: Field = tuple(Span(1, 0, 0) for _ in space)
     inputs: list[Field] = [None] * (len(jaxpr.jaxpr.invars) - 1)
     fields = _walk(jaxpr.jaxpr, [*inputs, one_pixel], len(space))

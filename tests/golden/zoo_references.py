@@ -8,9 +8,9 @@ def known(name):
     return name in torchvision_names() or name in timm_names() or name in OTHERS
 
 
-def build(name, classes):
+def build(name, classes, **options):
     """A PyTorch model of that name, of its own number of classes where `classes` is None."""
-    options = {} if classes is None else {"num_classes": classes}
+    options |= {} if classes is None else {"num_classes": classes}
     if name in OTHERS:
         return OTHERS[name](**options)
     if name in torchvision_names():
@@ -84,6 +84,26 @@ def alexnet_2012(num_classes=1000):
             drop7=nn.Dropout(),
             fc8=nn.Linear(4096, num_classes),
         )
+    )
+
+
+def lenet(num_classes=10):
+    """LeCun, Bottou, Bengio & Haffner (1998), as courses teach it: ReLU and max pooling."""
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, num_classes),
     )
 
 

@@ -1,0 +1,323 @@
+"""Each operation of CNNs, forward and backward: ours beside `jax.lax` and PyTorch.
+
+All candidates take turns in one process, on 2 threads each. `ours` is what `jaxcnn.functional`
+calls, in the form that its table chooses; with `--forms` each form that fits is measured as well,
+which is how the table came about. `torch` is eager PyTorch with channels_last, where installed.
+
+Command:  python experiments/benchmark_operations.py
+Hardware: 
+Time:     
+Result:   
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from jax import Array, lax
+from recording import record, recorded, save_table
+from timing import interleaved
+
+from jaxcnn import lowering
+from jaxcnn.functional import avg_pool, batch_norm, conv, conv_transpose, max_pool
+from jaxcnn.lowering.choice import FORMS
+
+
+class Conv(NamedTuple):
+    """A convolution of square images."""
+
+    batch: int
+    size: int
+    c_in: int
+    c_out: int
+    window: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    dilation: int = 1
+
+
+class Pool(NamedTuple):
+    """Pooling of square images."""
+
+    batch: int
+    size: int
+    channels: int
+    window: int
+    stride: int
+    padding: int = 0
+
+
+CONVS = {
+    "depthwise 3x3": Conv(16, 56, 96, 96, 3, 1, 1, 96),
+    "depthwise 3x3/2": Conv(16, 56, 96, 96, 3, 2, 1, 96),
+    "depthwise 3x3, small map": Conv(16, 14, 384, 384, 3, 1, 1, 384),
+    "depthwise 5x5": Conv(16, 28, 240, 240, 5, 1, 2, 240),
+    "depthwise 7x7": Conv(16, 28, 192, 192, 7, 1, 3, 192),
+    "grouped 3x3, 32 groups": Conv(8, 28, 256, 256, 3, 1, 1, 32),
+    "grouped 3x3, 32 groups, small map": Conv(8, 14, 512, 512, 3, 1, 1, 32),
+    "grouped 5x5, 2 groups": Conv(8, 27, 96, 256, 5, 1, 2, 2),
+    "grouped 3x3, 2 groups": Conv(16, 13, 384, 384, 3, 1, 1, 2),
+    "3x3 on 2x2": Conv(64, 2, 512, 512, 3, 1, 1),
+    "3x3 on 3x3": Conv(64, 3, 512, 512, 3, 1, 1),
+    "3x3 on 4x4": Conv(64, 4, 512, 512, 3, 1, 1),
+    "LeNet 1": Conv(128, 28, 1, 6, 5, 1, 2),
+    "LeNet 2": Conv(128, 14, 6, 16, 5),
+    "stem 7x7/2": Conv(8, 224, 3, 64, 7, 2, 3),
+    "stem 3x3/2": Conv(16, 96, 3, 32, 3, 2, 1),
+    "stem 11x11/4": Conv(16, 224, 3, 64, 11, 4, 2),
+    "stem 4x4/4": Conv(8, 224, 3, 96, 4, 4),
+    "stem 3x3": Conv(64, 32, 3, 64, 3, 1, 1),
+    "1x1": Conv(32, 14, 256, 64, 1),
+    "1x1, widening": Conv(16, 48, 16, 96, 1),
+    "1x1/2": Conv(32, 16, 128, 256, 1, 2),
+    "2x2/2": Conv(8, 56, 96, 192, 2, 2),
+    "3x3": Conv(64, 32, 64, 64, 3, 1, 1),
+    "3x3, wide": Conv(64, 8, 256, 256, 3, 1, 1),
+    "3x3/2": Conv(64, 32, 64, 128, 3, 2, 1),
+    "3x3/2, small map": Conv(16, 6, 256, 512, 3, 2, 1),
+    "5x5": Conv(16, 12, 32, 96, 5, 1, 2),
+    "3x3, dilation 2": Conv(8, 28, 128, 128, 3, 1, 2, 1, 2),
+}
+TRANSPOSED = {
+    "transposed 4x4/2": Conv(8, 14, 128, 64, 4, 2, 1),
+    "transposed 2x2/2": Conv(8, 28, 128, 64, 2, 2),
+}
+POOLS = {
+    "max 3x3/2": ("max", Pool(16, 112, 64, 3, 2, 1)),
+    "max 3x3/2, AlexNet": ("max", Pool(16, 55, 96, 3, 2)),
+    "max 2x2/2": ("max", Pool(64, 32, 64, 2, 2)),
+    "max 2x2/2, LeNet": ("max", Pool(128, 28, 6, 2, 2)),
+    "max 3x3/1": ("max", Pool(32, 28, 192, 3, 1, 1)),
+    "max 13x13/1": ("max", Pool(8, 13, 256, 13, 1, 6)),
+    "average 3x3/1": ("avg", Pool(32, 28, 192, 3, 1, 1)),
+    "average 2x2/2": ("avg", Pool(64, 32, 64, 2, 2)),
+}
+NORMS = {"batch norm": (64, 32, 64), "batch norm, large map": (16, 56, 96)}
+
+Pass = tuple[Callable[..., Any], tuple[Array, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to run."""
+
+    names: tuple[str, ...] = ()
+    """Operations whose name holds one of these; by default all."""
+    seconds: float = 2.0
+    """How long the turns of one pass last, about."""
+    forms: bool = False
+    """Also every form that fits; nothing is written then."""
+    options: bool = False
+    """Ours and lax's compiled with `lowering.compiler_options()`."""
+    label: str = ""
+    """Ending of the record's name, for another machine or version."""
+    smoke: bool = False
+    """A few small operations, nothing written."""
+
+
+def random(*shape: int, seed: int = 0) -> Array:
+    """Standard normal float32."""
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
+
+
+def conv_passes(c: Conv, transposed: bool) -> dict[str, Pass]:
+    """The three passes of a convolution, as functions of arrays."""
+    x = random(c.batch, c.size, c.size, c.c_in)
+    options = {"stride": c.stride, "padding": c.padding, "groups": c.groups}
+    options["dilation"] = c.dilation
+    if transposed:
+        kernel, apply = random(c.window, c.window, c.c_out, c.c_in), conv_transpose
+    else:
+        kernel, apply = random(c.window, c.window, c.c_in // c.groups, c.c_out), conv
+
+    def f(x: Array, kernel: Array) -> Array:
+        return apply(x, kernel, **options)
+
+    y = jax.eval_shape(f, x, kernel)
+    dy = random(*y.shape, seed=1)
+    return {
+        "forward": (f, (x, kernel)),
+        "by x": (lambda y, k: jax.linear_transpose(lambda x: f(x, k), x)(y)[0], (dy, kernel)),
+        "by kernel": (
+            lambda x, y: jax.linear_transpose(lambda k: f(x, k), kernel)(y)[0],
+            (x, dy),
+        ),
+    }
+
+
+def gradient(f: Callable[[Array], Array], x: Array) -> dict[str, Pass]:
+    """The forward pass and the gradient of a function of one array."""
+    dy = random(*jax.eval_shape(f, x).shape, seed=1)
+    return {
+        "forward": (f, (x,)),
+        "gradient": (lambda x, dy: jax.vjp(f, x)[1](dy)[0], (x, dy)),
+    }
+
+
+def pool_passes(kind: str, p: Pool) -> dict[str, Pass]:
+    """Both passes of pooling."""
+    pool = {"max": max_pool, "avg": avg_pool}[kind]
+    x = random(p.batch, p.size, p.size, p.channels)
+    return gradient(lambda x: pool(x, p.window, stride=p.stride, padding=p.padding), x)
+
+
+def torch_conv(c: Conv, transposed: bool) -> dict[str, Callable[[], Any]]:
+    """PyTorch's three passes."""
+    import torch
+
+    x = torch.randn(c.batch, c.c_in, c.size, c.size)
+    shape = (c.c_in, c.c_out) if transposed else (c.c_out, c.c_in // c.groups)
+    kernel = torch.randn(*shape, c.window, c.window)
+    x, kernel = (a.to(memory_format=torch.channels_last) for a in (x, kernel))
+    two = [[n, n] for n in (c.stride, c.padding, c.dilation)]
+    options = (None, *two, transposed, [0, 0], c.groups)
+    with torch.no_grad():
+        y = torch.ops.aten.convolution(x, kernel, *options)
+    dy = torch.randn_like(y)
+
+    def back(*which: bool) -> Callable[[], Any]:
+        return lambda: torch.ops.aten.convolution_backward(
+            dy, x, kernel, *options, [*which, False]
+        )
+
+    return {
+        "forward": lambda: torch.ops.aten.convolution(x, kernel, *options),
+        "by x": back(True, False),
+        "by kernel": back(False, True),
+    }
+
+
+def torch_pool(kind: str, p: Pool) -> dict[str, Callable[[], Any]]:
+    """PyTorch's both passes."""
+    import torch
+    from torch.nn import functional as F
+
+    x = torch.randn(p.batch, p.channels, p.size, p.size)
+    x = x.to(memory_format=torch.channels_last)
+    pool = {"max": F.max_pool2d, "avg": F.avg_pool2d}[kind]
+    y = pool(x, p.window, p.stride, p.padding)
+    return torch_gradient(lambda x: pool(x, p.window, p.stride, p.padding), x, torch.randn_like(y))
+
+
+def torch_gradient(f: Callable[[Any], Any], x: Any, dy: Any) -> dict[str, Callable[[], Any]]:
+    """PyTorch's forward pass, and both together."""
+    import torch
+
+    leaf = x.detach().requires_grad_()
+
+    def forward() -> None:
+        with torch.no_grad():
+            f(x)
+
+    return {"forward": forward, "gradient": lambda: torch.autograd.grad(f(leaf), leaf, dy)}
+
+
+def norm_passes(batch: int, size: int, c: int) -> dict[str, Pass]:
+    """Both passes of batch norm in training."""
+    zero, one = jnp.zeros(c), jnp.ones(c)
+    x = random(batch, size, size, c)
+    return gradient(lambda x: batch_norm(x, one, zero, zero, one, train=True)[0], x)
+
+
+def stock_norm(batch: int, size: int, c: int) -> dict[str, Pass]:
+    """Both passes of Flax's batch norm."""
+    from flax import linen as nn
+
+    norm = nn.BatchNorm(use_running_average=False)
+    x = random(batch, size, size, c)
+    variables = norm.init(jax.random.key(0), x)
+    return gradient(lambda x: norm.apply(variables, x, mutable=["batch_stats"])[0], x)
+
+
+def torch_norm(batch: int, size: int, c: int) -> dict[str, Callable[[], Any]]:
+    """PyTorch's both passes."""
+    import torch
+    from torch.nn import functional as F
+
+    x = torch.randn(batch, c, size, size).to(memory_format=torch.channels_last)
+    one, zero = torch.ones(c), torch.zeros(c)
+    f = lambda x: F.batch_norm(x, zero.clone(), one.clone(), one, zero, True)  # noqa: E731
+    return torch_gradient(f, x, torch.randn_like(x))
+
+
+def cases() -> Iterator[tuple[str, dict[str, Pass], dict[str, Pass] | None, Callable[[], Any]]]:
+    """Name, our passes, the peer's passes where they are not ours under `use("xla")`, PyTorch's."""
+    for name, c in CONVS.items():
+        yield name, conv_passes(c, False), None, lambda c=c: torch_conv(c, False)
+    for name, c in TRANSPOSED.items():
+        yield name, conv_passes(c, True), None, lambda c=c: torch_conv(c, True)
+    for name, (kind, p) in POOLS.items():
+        yield name, pool_passes(kind, p), None, lambda kind=kind, p=p: torch_pool(kind, p)
+    for name, sizes in NORMS.items():
+        yield name, norm_passes(*sizes), stock_norm(*sizes), lambda s=sizes: torch_norm(*s)
+
+
+def compiled(f: Callable[..., Any], args: tuple[Array, ...], form: str | None, options: Any) -> Any:
+    """A call that waits for its result."""
+    with lowering.use(form) if form else contextlib.nullcontext():
+        program = jax.jit(lambda *args: f(*args)).lower(*args).compile(options)
+    return lambda: jax.block_until_ready(program(*args))
+
+
+def measured(
+    passes: dict[str, Pass], peer: dict[str, Pass] | None, theirs: Any, config: Config
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of each candidate, by pass."""
+    options = lowering.compiler_options() if config.options else {}
+    torch = theirs() if importlib.util.find_spec("torch") and not config.smoke else {}
+    rows = {}
+    for what, (f, args) in passes.items():
+        calls = {"ours": compiled(f, args, None, options)}
+        other, other_args = peer[what] if peer else (f, args)
+        calls["lax"] = compiled(other, other_args, "xla", options)
+        if config.forms:
+            decision = lowering.explain(f, *args)
+            calls["ours"].__name__ = decision[0].form if decision else "-"
+            for form in FORMS:
+                with lowering.use(form):
+                    fits = any(d.form == form for d in lowering.explain(f, *args))
+                if fits:
+                    calls[form] = compiled(f, args, form, options)
+        if what in torch:
+            calls["torch"] = torch[what]
+        seconds = interleaved(calls, config.seconds, turns=3)
+        rows[what] = {name: 1e3 * s for name, s in seconds.items()}
+        rows[what]["lax / ours"] = rows[what]["lax"] / rows[what]["ours"]
+        if "torch" in calls:
+            rows[what]["torch / ours"] = rows[what]["torch"] / rows[what]["ours"]
+    return rows
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Print and record a row for each pass of each operation."""
+    name = "benchmark_operations" + (f"_{config.label}" if config.label else "")
+    if importlib.util.find_spec("torch") and not config.smoke:
+        import torch
+
+        torch.set_num_threads(2)
+    if not config.smoke:
+        lowering.keep_memory()
+    chosen = ("LeNet 2", "max 2x2/2, LeNet") if config.smoke else config.names
+    rows = {} if config.smoke or config.forms else recorded(name)
+    for operation, passes, peer, theirs in cases():
+        if chosen and not any(part in operation for part in chosen):
+            continue
+        for what, row in measured(passes, peer, theirs, config).items():
+            rows[f"{operation}, {what}"] = row
+            print(f"{operation}, {what}:", {k: round(v, 2) for k, v in row.items()}, flush=True)
+        if not config.smoke and not config.forms:
+            record(name, rows, smoke=False)
+    if not config.smoke and not config.forms:
+        save_table(name, {k: {c: f"{v:.2f}" for c, v in row.items()} for k, row in rows.items()})
+    return rows
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

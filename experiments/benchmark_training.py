@@ -1,0 +1,243 @@
+"""Training steps and inference of whole models: ours beside plain Flax and PyTorch.
+
+A step is forward, backward and a momentum update of random images at the sizes below. `flax` is the
+same model with what stock Flax modules call: `lax.conv_general_dilated`, `lax.reduce_window` and
+`flax.linen.BatchNorm` itself. `torch` is torchvision's model, eager; `torch_cl` the same in
+channels_last; `torch_compile` that one compiled. All take turns in one process.
+
+Command:  python experiments/benchmark_training.py
+Hardware: 
+Time:     
+Result:   
+"""
+
+import contextlib
+import dataclasses
+import functools
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from flax import linen as nn
+from jax import Array
+from recording import record, recorded, save_table
+from timing import interleaved
+
+from jaxcnn import lowering, models
+
+sys.path.append(str(Path(__file__).parent.parent / "tests" / "golden"))  # zoo_references
+
+SHAPES = {  # images, pixels
+    "lenet": (128, 28),
+    "alexnet": (16, 224),
+    "alexnet_2012": (16, 227),
+    "vgg16_bn": (8, 96),
+    "googlenet": (16, 96),
+    "resnet18": (16, 96),
+    "resnet50": (8, 96),
+    "densenet121": (8, 64),
+    "mobilenet_v2": (16, 96),
+    "resnext50_32x4d": (8, 96),
+    "convnext_tiny": (8, 96),
+    "efficientnet_b0": (8, 96),
+}
+OFF = {"aux_logits": False, "drop_rate": 0.0, "drop_path_rate": 0.0}
+KINDS = ("ours", "flax", "torch", "torch_cl")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to run."""
+
+    names: tuple[str, ...] = tuple(SHAPES)
+    """Models."""
+    kinds: tuple[str, ...] = KINDS
+    """Of ours, flax, torch, torch_cl and torch_compile; PyTorch's only where it is installed."""
+    seconds: float = 20.0
+    """How long the turns of one model last, about."""
+    label: str = ""
+    """Ending of the record's name, for another machine or version."""
+    smoke: bool = False
+    """Two turns of LeNet, nothing written."""
+
+
+@contextlib.contextmanager
+def plain_flax() -> Iterator[None]:
+    """What is traced inside calls JAX's and Flax's own operations."""
+
+    def batch_norm(
+        x: Array, scale: Array, bias: Array, mean: Array, var: Array, **options: Any
+    ) -> tuple[Array, tuple[Array, Array]]:
+        norm = nn.BatchNorm(
+            use_running_average=not options["train"],
+            momentum=1 - options["momentum"],
+            epsilon=options["eps"],
+        )
+        variables = {
+            "params": {"scale": scale, "bias": bias},
+            "batch_stats": {"mean": mean, "var": var},
+        }
+        y, updated = norm.apply(variables, x, mutable=["batch_stats"])
+        statistics = updated.get("batch_stats", variables["batch_stats"])
+        return y, (statistics["mean"], statistics["var"])
+
+    with lowering.use("xla"), mock.patch("jaxcnn.models.layers.batch_norm", batch_norm):
+        yield
+
+
+def jax_calls(name: str, kind: str) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+    """A training step and inference, compiled, and what compiling the step costs."""
+    batch, size = SHAPES[name]
+    off = {k: v for k, v in OFF.items() if k in models.defaults(name)}
+    model = models.create(name, **off)
+    channels = models.entry(name).input_shape[2]
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((batch, size, size, channels), np.float32))
+    labels = jnp.asarray(rng.integers(0, 10, batch))
+    variables = jax.jit(model.init)(jax.random.key(0), x)
+    optimizer = optax.sgd(0.01, momentum=0.9)
+
+    def step(variables: Any, moments: Any, x: Array, labels: Array) -> tuple[Any, Any, Array]:
+        def loss(params: Any) -> tuple[Array, Any]:
+            logits, updated = model.apply(
+                {**variables, "params": params}, x, train=True, mutable=["batch_stats"]
+            )
+            losses = optax.softmax_cross_entropy_with_integer_labels(jnp.asarray(logits), labels)
+            return losses.mean(), updated
+
+        (value, updated), gradient = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+        updates, moments = optimizer.update(gradient, moments)
+        params = optax.apply_updates(variables["params"], updates)
+        return {"params": params, **updated}, moments, value
+
+    moments = optimizer.init(variables["params"])
+    options = {} if kind == "flax" else lowering.compiler_options()
+    with plain_flax() if kind == "flax" else contextlib.nullcontext():
+        lowered = jax.jit(step, donate_argnums=(0, 1)).lower(variables, moments, x, labels)
+        infer = jax.jit(functools.partial(model.apply, train=False)).lower(variables, x)
+    inference = infer.compile(options)
+    began = time.perf_counter()
+    compiled = lowered.compile(options)
+    seconds = time.perf_counter() - began
+    memory = compiled.memory_analysis()
+    needed = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    needed += memory.temp_size_in_bytes - memory.alias_size_in_bytes
+    cost = {"compile s": seconds, "memory MB": needed / 1e6}
+    evaluated = jax.tree.map(jnp.copy, variables)
+    now = [variables, moments]
+
+    def train() -> None:
+        *now[:], value = compiled(*now, x, labels)
+        jax.block_until_ready(value)
+
+    return {"train": train, "infer": lambda: inference(evaluated, x).block_until_ready()}, cost
+
+
+def torch_calls(name: str, kind: str) -> dict[str, Callable[[], Any]]:
+    """The same of PyTorch's model."""
+    import torch
+    import zoo_references
+    from torch.nn import functional as F
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    batch, size = SHAPES[name]
+    layout = torch.contiguous_format if kind == "torch" else torch.channels_last
+    aux = {"aux_logits": False} if name == "googlenet" else {}
+    build = zoo_references.lenet if name == "lenet" else zoo_references.build
+    model = build(name, None, **aux) if build is not zoo_references.lenet else build()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if type(module).__name__ == "StochasticDepth":
+            module.p = 0.0
+    model = model.to(device, memory_format=layout)
+    channels = models.entry(name).input_shape[2]
+    x = torch.randn(batch, channels, size, size).to(device, memory_format=layout)
+    labels = torch.randint(0, 10, (batch,)).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    forward = torch.compile(model) if kind == "torch_compile" else model
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    def train() -> None:
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(forward(x), labels).backward()
+        optimizer.step()
+        wait()
+
+    def infer() -> None:
+        model.eval()
+        with torch.no_grad():
+            forward(x)
+        wait()
+
+    return {"train": train, "infer": infer}
+
+
+def has_torch() -> bool:
+    """Whether PyTorch and torchvision can be compared with."""
+    return all(importlib.util.find_spec(module) for module in ("torch", "torchvision"))
+
+
+def measured(name: str, kinds: Sequence[str], seconds: float) -> dict[str, float]:
+    """Milliseconds of a step and of inference, and the costs of compiling, of one model."""
+    calls, row = {}, {}
+    for kind in kinds:
+        if kind.startswith("torch"):
+            calls[kind] = torch_calls(name, kind)
+        else:
+            calls[kind], costs = jax_calls(name, kind)
+            row |= {f"{kind} {what}": value for what, value in costs.items()}
+    for what in ("train", "infer"):
+        taken = interleaved({kind: calls[kind][what] for kind in kinds}, seconds)
+        row |= {f"{kind} {what} ms": 1e3 * t for kind, t in taken.items()}
+    return row
+
+
+def ratios(rows: dict[str, dict[str, float]], kinds: Sequence[str]) -> dict[str, float]:
+    """Geometric means over the models of the others' time over ours."""
+    return {
+        f"{kind} over ours, {what}": geometric_mean(
+            row[f"{kind} {what} ms"] / row[f"ours {what} ms"] for row in rows.values()
+        )
+        for kind in kinds
+        if kind != "ours"
+        for what in ("train", "infer")
+    }
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Print and record a row for each model."""
+    name = "benchmark_training" + (f"_{config.label}" if config.label else "")
+    torch = has_torch() and not config.smoke
+    kinds = [k for k in config.kinds if torch or not k.startswith("torch")]
+    if config.smoke:
+        row = measured("lenet", kinds, 0.0)
+        record(name, row, smoke=True)
+        return row
+    lowering.keep_memory()
+    rows = recorded(name).get("rows", {})
+    for model in config.names:
+        rows[model] = measured(model, kinds, config.seconds)
+        print(model, {k: round(v, 1) for k, v in rows[model].items()}, flush=True)
+        result = {"rows": rows, **ratios(rows, kinds)}
+        record(name, result, smoke=False)
+    save_table(name, {m: {k: f"{v:.1f}" for k, v in row.items()} for m, row in rows.items()})
+    return result
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
