@@ -5,9 +5,9 @@ calls, in the form that its table chooses; with `--forms` each form that fits is
 which is how the table came about. `torch` is eager PyTorch with channels_last, where installed.
 
 Command:  python experiments/benchmark_operations.py
-Hardware: 
-Time:     
-Result:   
+Hardware:
+Time:
+Result:
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from jax import Array, lax
+from jax import Array
 from recording import record, recorded, save_table
 from timing import interleaved
 
@@ -183,9 +183,7 @@ def torch_conv(c: Conv, transposed: bool) -> dict[str, Callable[[], Any]]:
     dy = torch.randn_like(y)
 
     def back(*which: bool) -> Callable[[], Any]:
-        return lambda: torch.ops.aten.convolution_backward(
-            dy, x, kernel, *options, [*which, False]
-        )
+        return lambda: torch.ops.aten.convolution_backward(dy, x, kernel, *options, [*which, False])
 
     return {
         "forward": lambda: torch.ops.aten.convolution(x, kernel, *options),

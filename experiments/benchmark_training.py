@@ -6,9 +6,9 @@ same model with what stock Flax modules call: `lax.conv_general_dilated`, `lax.r
 channels_last; `torch_compile` that one compiled. All take turns in one process.
 
 Command:  python experiments/benchmark_training.py
-Hardware: 
-Time:     
-Result:   
+Hardware:
+Time:
+Result:
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Convolution as three bilinear operations that are one another's transposes.
 
-conv(x, kernel) -> y, by_x(y, kernel) -> x and by_kernel(x, y) -> kernel are the three partial sums of
-one trilinear form sum y[b, i, o] x[b, stride i + dilation u - low, c] kernel[u, c, o], so that the
-transpose of each by either argument, and its batching over either, is one of the three again.
+conv(x, kernel) -> y, by_x(y, kernel) -> x and by_kernel(x, y) -> kernel are the three partial sums
+of one trilinear form, sum y[b, i, o] x[b, stride i + dilation u - low, c] kernel[u, c, o], so that
+the transpose of each by either argument, and its batching over either, is one of the three again.
 """
 
 import functools

@@ -25,12 +25,8 @@ class Case(NamedTuple):
 
     @property
     def taps(self) -> int:
+        """How many a kernel has."""
         return math.prod(self.how.window)
-
-    @property
-    def plain(self) -> bool:
-        """Stride 1, without dilation."""
-        return set(self.how.stride) == set(self.how.dilation) == {1}
 
 
 class Rule(NamedTuple):
@@ -98,6 +94,21 @@ def _strided(case: Case) -> bool:
     return case.how.groups == 1 and max(case.how.stride) > 1
 
 
+def _plain(case: Case) -> bool:
+    return set(case.how.stride) == set(case.how.dilation) == {1}
+
+
+def _few(case: Case) -> bool:
+    """So few input channels that a convolution towards them is mostly overhead."""
+    return case.how.groups == 1 and case.c_in <= 4
+
+
+def _overlapping(case: Case) -> bool:
+    """Neighbouring windows share pixels, or could with dilation."""
+    axes = zip(case.how.window, case.how.stride, case.how.dilation, strict=True)
+    return any(d * (k - 1) + 1 > s for k, s, d in axes)
+
+
 # Where a form gives the right result at all.
 CONV = {
     XLA: _always,
@@ -136,30 +147,39 @@ RULES: Mapping[str, Sequence[Rule]] = {
     "conv": (
         DEPTHWISE,
         GROUPED,
-        PIXELS,
-        Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 3.4 for 366"),
-        Rule("thin", _thin, "5x5 (128,28,28,1)->6: 0.24 for 1.3"),
+        Rule("dot", lambda case: _pixels(case) and _plain(case) and case.c_in >= 32, "1x1"),
+        Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 6.6 for 528"),
+        Rule("thin", _thin, "5x5 (128,28,28,1)->6: 0.4 for 5.2"),
     ),
     "conv_by_x": (
         DEPTHWISE,
         GROUPED,
         PIXELS,
-        Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 5.4 for 365"),
+        Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 7.3 for 530"),
         Rule(
             "depth",
-            lambda case: (
-                _strided(case) and set(case.how.dilation) == {1} and min(case.how.stride) >= 4
-            ),
-            "11x11/4 (16,224,224,3)->64: 19 for 42",
+            lambda case: _few(case) and min(case.how.stride) >= 4 and _overlapping(case),
+            "11x11/4 (16,224,224,3)->64: 17 for 41",
         ),
+        Rule("patches", _few, "7x7/2 (8,224,224,3)->64: 23 for 47 and 40"),
+        Rule("patches", lambda case: _strided(case) and not _overlapping(case), "2x2/2"),
         Rule(
             "patches",
-            lambda case: max(case.how.stride) > 1 and case.taps >= 49,
-            "7x7/2 (8,224,224,3)->64: 23 for 43-76",
+            lambda case: _strided(case) and math.prod(case.how.outputs) <= 16,
+            "3x3/2 (16,6,6,256)->512: 2.0 for 4.3",
         ),
-        Rule("phases", _strided, "3x3/2 (64,32,32,64)->128"),
+        Rule("phases", _strided, "3x3/2 (64,32,32,64)->128: 16 for 19"),
     ),
-    "conv_by_kernel": (DEPTHWISE, GROUPED, PIXELS),
+    "conv_by_kernel": (
+        DEPTHWISE,
+        GROUPED,
+        PIXELS,
+        Rule(
+            "patches",
+            lambda case: _few(case) and not _overlapping(case),
+            "4x4/4 (8,224,224,3)->96: 3.6 for 5.2",
+        ),
+    ),
     "max_pool": (Rule("shifts", _always, "3x3/2 (16,112,112,64): 6 for 20"),),
     "max_pool_take": (Rule("shifts", _always, ""),),
     "max_pool_put": (Rule("shifts", _always, "3x3/2 (16,112,112,64): 5 for 196"),),

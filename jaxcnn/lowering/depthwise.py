@@ -34,8 +34,8 @@ def by_x(y: Array, kernel: Array, *, how: Windows) -> Array:
 def by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
     """Each tap is the sum over all pixels of the image under it times the output.
 
-    Blocks of rows are multiplied and added in one loop, and a product with ones adds the rest: XLA's
-    reduction takes 2 to 6 times as long.
+    Blocks of rows are multiplied and added in one loop, and a product with ones adds the rest:
+    XLA's reduction takes 2 to 6 times as long.
     """
     x = _each(x, y.shape[-1] // how.groups)
     rows = y.shape[1]

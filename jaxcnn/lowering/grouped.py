@@ -1,7 +1,7 @@
 """Grouped convolution as dense ones, each of a few neighbouring groups.
 
-The dense kernel is zero between groups, so that a block of n groups does n times the products; but a
-product of few channels wastes more than that. A value that is not finite spreads over its block.
+The dense kernel is zero between groups, so that a block of n groups does n times the products; but
+a product of few channels wastes more than that. A value that is not finite spreads over its block.
 """
 
 from collections.abc import Callable, Sequence

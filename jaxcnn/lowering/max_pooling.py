@@ -1,13 +1,13 @@
 """Max pooling: the maxima, and the linear pair that moves tangents and cotangents.
 
-take(x, t) is t where x has each window's maximum, put(x, y) adds each y to the pixel where x has it;
-each is the other's transpose, and neither has a derivative by x, whose maxima stay where they are.
+take(x, t) is t where x has each window's maximum, put(x, y) adds each y to the pixel where x has
+it; each is the other's transpose, and neither has a derivative by x, whose maxima stay in place.
 The maximum is the first one in window order, and a NaN where there is one (the last one), as in
 PyTorch. A pixel of -inf comes before padding.
 """
 
 import functools
-import itertools
+import math
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
 from jaxcnn.lowering.operations import bind, fold_batch, operation
-from jaxcnn.lowering.windows import Windows, axes_apart, interleaved, meeting, under
+from jaxcnn.lowering.windows import Windows, folds, interleaved, meeting, under
 
 
 def xla_pool(x: Array, *, how: Windows) -> Array:
@@ -48,8 +48,8 @@ def xla_put(x: Array, y: Array, *, how: Windows) -> Array:
 
 
 def shifted_pool(x: Array, *, how: Windows) -> Array:
-    """The maxima, folded over the shifted images along one axis after the other."""
-    for along in axes_apart(how):
+    """The maxima, folded over the shifted images."""
+    for along in folds(how):
         x = functools.reduce(jnp.maximum, under(x, along, lowest(x)))
     return x
 
@@ -57,20 +57,21 @@ def shifted_pool(x: Array, *, how: Windows) -> Array:
 def shifted_take(x: Array, t: Array, *, how: Windows) -> Array:
     """t at the maxima, carried along with them."""
     x = _above_padding(x, how)
-    for along in axes_apart(how):
-        x, t = functools.reduce(
-            _larger, zip(under(x, along, -jnp.inf), under(t, along), strict=True)
-        )
+    for along in folds(how):
+        pairs = zip(under(x, along, -jnp.inf), under(t, along), strict=True)
+        x, t = functools.reduce(_larger, pairs)
     return t
 
 
 def shifted_put(x: Array, y: Array, *, how: Windows) -> Array:
-    """y at the maxima: back along one axis after the other, to the places that were recorded."""
+    """y at the maxima: back through the folds, to the places that are recorded on the way."""
     x = _above_padding(x, how)
     recorded = []
-    for along in axes_apart(how):
-        numbers = map(jnp.int8 if max(along.window) < 128 else jnp.int32, itertools.count())
-        x, places = functools.reduce(_larger, zip(under(x, along, -jnp.inf), numbers))
+    for along in folds(how):
+        n = math.prod(along.window)
+        numbers = map(jnp.int8 if n <= 128 else jnp.int32, range(n))
+        pairs = zip(under(x, along, -jnp.inf), numbers, strict=True)
+        x, places = functools.reduce(_larger, pairs)
         recorded.append((along, places))
     for along, places in reversed(recorded):
         y = _put_along(jnp.broadcast_to(places, y.shape), y, along)

@@ -1,4 +1,4 @@
-"""How an operation of ours becomes one of JAX's: a primitive whose form is chosen when it is lowered.
+"""How an operation of ours becomes one of JAX's: a primitive that chooses its form when lowered.
 
 A closed family of primitives, each one's transposes being other members, is the one mechanism that
 survives every transformation of JAX (jvp, vjp and their compositions to any order, vmap, remat,

@@ -1,4 +1,4 @@
-"""Settings of XLA and of the memory that make programs faster on a CPU; nothing sets them unasked."""
+"""Settings of XLA and of the memory that make programs faster on a CPU, for those who ask."""
 
 import ctypes
 import sys
@@ -49,4 +49,5 @@ def keep_memory() -> bool:
     if mallopt is None:
         return False
     settings = {MMAP_THRESHOLD: 1 << 30, TRIM_THRESHOLD: (1 << 31) - 1, ARENA_MAX: 1}
-    return all([mallopt(name, value) for name, value in settings.items()])
+    done = [mallopt(name, value) for name, value in settings.items()]
+    return all(done)

@@ -8,7 +8,7 @@ from jax import Array, lax
 from jax.interpreters import ad, batching
 
 from jaxcnn.lowering.operations import bind, fold_batch, like, operation
-from jaxcnn.lowering.windows import Windows, axes_apart, interleaved, meeting, under
+from jaxcnn.lowering.windows import Windows, folds, interleaved, meeting, under
 
 
 def xla_sum(x: Array, *, how: Windows) -> Array:
@@ -32,15 +32,15 @@ def xla_by_x(y: Array, *, how: Windows) -> Array:
 
 
 def shifted_sum(x: Array, *, how: Windows) -> Array:
-    """The sums, folded over the shifted images along one axis after the other."""
-    for along in axes_apart(how):
+    """The sums, folded over the shifted images."""
+    for along in folds(how):
         x = functools.reduce(lax.add, under(x, along))
     return x
 
 
 def shifted_by_x(y: Array, *, how: Windows) -> Array:
-    """Each phase of x's pixels adds up its windows, along one axis after the other."""
-    for along in reversed(list(axes_apart(how))):
+    """Each phase of x's pixels adds up its windows, back through the folds."""
+    for along in reversed(list(folds(how))):
         y = interleaved(((value for _, value in met) for met in meeting(y, along)), along)
     return y
 

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array, lax
 
 Place = tuple[int, ...]
+SMALL = 9  # places of a window
 
 
 class Windows(NamedTuple):
@@ -52,12 +53,14 @@ class Windows(NamedTuple):
         return sum(u * math.prod(self.window[i + 1 :]) for i, u in enumerate(place))
 
 
-def axes_apart(how: Windows) -> Iterator[Windows]:
-    """The same windows along one axis at a time, the last one first.
+def folds(how: Windows) -> Iterator[Windows]:
+    """Windows to fold over one after the other: all at once if small, else axis by axis.
 
-    What is folded over the places (sums, maxima) takes the sum of the window's lengths this way
-    instead of their product.
+    Axis by axis, the last one first, takes the sum of the window's lengths instead of their product.
     """
+    if math.prod(how.window) <= SMALL:
+        yield how
+        return
     lengths = list(how.lengths)
     for axis in reversed(range(len(lengths))):
 
@@ -117,15 +120,20 @@ def interleaved(phases: Iterable[Iterable[Array]], how: Windows) -> Array:
     """The image b *lengths c from its phases, row by row, each the sum of some b *quotients c."""
     sums = [functools.reduce(lax.add, terms) if terms else None for terms in map(list, phases)]
     zero = jnp.zeros_like(next(total for total in sums if total is not None))
-    parts = [zero if total is None else total for total in sums]
-    for axis in reversed(range(len(how.stride))):
-        s = how.stride[axis]
-        if s == 1:
-            continue
-        stacks = [jnp.stack(parts[i : i + s], axis + 2) for i in range(0, len(parts), s)]
-        parts = [a.reshape(*a.shape[: axis + 1], -1, *a.shape[axis + 3 :]) for a in stacks]
-    (x,) = parts
-    return x[:, *(slice(n) for n in how.lengths)]
+    first, *rest = [zero if total is None else total for total in sums]
+    if not rest:
+        return _first(first, how.lengths)
+    b, *quotients, c = first.shape
+    pairs = list(zip(quotients, how.stride, strict=True))
+    split = (b, *itertools.chain(*pairs), c)  # b q0 s0 q1 s1 ... c
+    image_axes = (0, *range(1, len(split), 2))
+    phase: Any = 0
+    for axis, s in enumerate(how.stride):
+        phase = phase * s + lax.broadcasted_iota(jnp.int32, split, 2 * axis + 2)
+    x = lax.broadcast_in_dim(first, split, image_axes)
+    for number, part in enumerate(rest, start=1):  # one loop; stacking takes one for each phase
+        x = jnp.where(phase == number, lax.broadcast_in_dim(part, split, image_axes), x)
+    return _first(x.reshape(b, *(q * s for q, s in pairs), c), how.lengths)
 
 
 def padded(x: Array, pairs: Sequence[tuple[int, int]], fill: Any = 0) -> Array:
@@ -142,6 +150,10 @@ def padded(x: Array, pairs: Sequence[tuple[int, int]], fill: Any = 0) -> Array:
 def wide(x: Array) -> Array:
     """Numbers narrower than float32 as float32: sums need its digits."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _first(x: Array, lengths: Sequence[int]) -> Array:
+    return x[:, *(slice(n) for n in lengths)]
 
 
 def _whole(how: Windows) -> list[tuple[int, int]]:
