@@ -8,11 +8,15 @@ from collections.abc import Sequence
 import tyro
 
 from jaxcnn.cli import verbs
+from jaxcnn.lowering import keep_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb and exit: 0 done, 1 failed, 2 wrong input, 130 stopped by Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:  # this process is ours
+        keep_memory()
+        arguments = sys.argv[1:]
+    arguments = list(arguments)
     try:
         table = {
             "train": verbs.training(verbs.resumed_config(arguments)),

@@ -8,10 +8,11 @@ import math
 from collections.abc import Hashable, Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxcnn.functional.windows import check_floating, taps, wide
+from jaxcnn.functional.windows import check_floating, wide
 
 
 def batch_norm(
@@ -283,9 +284,17 @@ def local_response_norm(
     if size < 1:
         raise ValueError(f"local_response_norm: size must be at least 1, got {size}.")
     values = wide(x)
-    unpadded = [(0, 0)] * (x.ndim - 1)
-    squares = jnp.pad(values**2, [*unpadded, (size // 2, (size - 1) // 2)])
-    s = k + alpha * sum(taps(squares, x.ndim - 1, window=size, stride=1)) / size
+    ones, unpadded = (1,) * (x.ndim - 1), [(0, 0)] * (x.ndim - 1)
+    # XLA's sum over channels: of shifted slices the derivative takes 2 to 4 times as long.
+    squares = lax.reduce_window(
+        values**2,
+        np.zeros((), values.dtype),
+        lax.add,
+        (*ones, size),
+        (*ones, 1),
+        [*unpadded, (size // 2, (size - 1) // 2)],
+    )
+    s = k + alpha * squares / size
     if beta == 0.75:  # 11 times faster than the power on a CPU
         root = lax.rsqrt(s)
         return (values * root * jnp.sqrt(root)).astype(x.dtype)

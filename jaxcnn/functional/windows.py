@@ -8,14 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxcnn.lowering.windows import wide as wide  # the layers' as well
+
 # SupportsIndex: NumPy's integers are as good as Python's.
 Padding = str | SupportsIndex | Sequence[tuple[SupportsIndex, SupportsIndex]]
 PerAxis = SupportsIndex | Sequence[SupportsIndex]
-
-
-def wide(x: Array) -> Array:
-    """Numbers narrower than float32 as float32: sums and statistics need its digits."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def check_floating(function: str, x: Array) -> None:

@@ -54,6 +54,9 @@ def operation(name: str, forms: Mapping[str, Form]) -> Primitive:
     def lower(platform: str | None) -> Callable[..., Any]:
         def rule(context: Any, *args: Any, how: Windows) -> Any:
             form = chosen(name, context.avals_in, how).form if platform == "cpu" else XLA
+            if form != XLA:  # of bare arrays: XLA partitions what comes of them
+                bare = [jax.core.ShapedArray(a.shape, a.dtype) for a in context.avals_in]
+                context = context.replace(avals_in=bare)
             return mlir.lower_fun(forms[form], multiple_results=False)(context, *args, how=how)
 
         return rule
@@ -75,7 +78,7 @@ def bind(primitive: Primitive, *args: Array, how: Windows) -> Array:
     return primitive.bind(*args, how=how)
 
 
-def like(a: Array, shape: tuple[int, ...], batch: bool = True) -> jax.ShapeDtypeStruct:
+def like(a: Array, shape: tuple[Any, ...], batch: bool = True) -> jax.ShapeDtypeStruct:
     """An array of another shape on the same mesh, sharded only over the batch if it has one."""
     aval: Any = jax.typeof(a)
     first = aval.sharding.spec[0] if batch else None

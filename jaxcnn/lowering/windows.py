@@ -56,7 +56,7 @@ class Windows(NamedTuple):
 def folds(how: Windows) -> Iterator[Windows]:
     """Windows to fold over one after the other: all at once if small, else axis by axis.
 
-    Axis by axis, the last one first, takes the sum of the window's lengths instead of their product.
+    Axis by axis, the last one first, takes the sum of the window's lengths, not their product.
     """
     if math.prod(how.window) <= SMALL:
         yield how
@@ -148,7 +148,7 @@ def padded(x: Array, pairs: Sequence[tuple[int, int]], fill: Any = 0) -> Array:
 
 
 def wide(x: Array) -> Array:
-    """Numbers narrower than float32 as float32: sums need its digits."""
+    """Numbers narrower than float32 as float32: sums and statistics need its digits."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 

@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import PRNGKeyArray
 
 from jaxcnn.data import Split, batches, steps_per_epoch
+from jaxcnn.lowering import compiler_options
 from jaxcnn.train.checkpoints import restore, restore_position, save
 from jaxcnn.train.interrupts import interruptible
 from jaxcnn.train.reporting import Progress, progress
@@ -164,7 +165,7 @@ def _counted_step(
 ) -> Callable[..., tuple[State, Any]]:
     """`train_step` that adds its metrics up on the device, so that no step waits for the host."""
 
-    @partial(jax.jit, donate_argnums=(0, 1))
+    @partial(jax.jit, donate_argnums=(0, 1), compiler_options=compiler_options())
     def counted_step(state: State, totals: Any, batch: Batch) -> tuple[State, Any]:
         step, images = state.step, batch["image"]
         if augment is not None:

@@ -1,0 +1,74 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+from helpers import array, assert_close
+from jaxcnn import lowering
+from jaxcnn.functional import conv, max_pool
+from jaxcnn.lowering.choice import FITS, FORMS, RULES
+
+
+def form(f, *args):
+    return [d.form for d in lowering.explain(f, *args, platform="cpu")]
+
+
+def test_the_table_names_forms_that_exist():
+    assert RULES.keys() == FITS.keys()
+    for operation, rules in RULES.items():
+        for rule in rules:
+            assert rule.form in FITS[operation], f"{operation}: {rule.form}"
+            assert rule.why
+
+
+def test_use_xla_leaves_jax_s_operations():
+    x, kernel = array(1, 6, 6, 4), array(3, 3, 1, 4)
+
+    def f(x, kernel):
+        return max_pool(conv(x, kernel, groups=4), 2)
+
+    assert form(f, x, kernel) == ["shifts", "shifts"]
+    with lowering.use("xla"):
+        names = [e.primitive.name for e in jax.make_jaxpr(f)(x, kernel).eqns]
+        plain = f(x, kernel)
+    assert {"conv_general_dilated", "reduce_window_max"} <= set(names)
+    assert_close(f(x, kernel), plain)
+
+
+def test_use_reaches_into_jit_and_ends():
+    x, kernel = array(1, 5, 5, 2), array(3, 3, 2, 4)
+    f = jax.jit(conv)
+    assert form(f, x, kernel) == ["xla"]
+    with lowering.use("patches"):
+        assert form(f, x, kernel) == ["patches"]
+        with lowering.use("xla"):
+            assert form(f, x, kernel) == []
+        assert form(f, x, kernel) == ["patches"]
+    assert form(f, x, kernel) == ["xla"]
+
+
+def test_use_where_it_does_not_fit():
+    with lowering.use("shifts"):
+        assert form(conv, array(1, 5, 5, 2), array(3, 3, 2, 4)) == ["xla"]
+
+
+def test_use_reaches_the_derivatives():
+    x, kernel = array(1, 5, 5, 2), array(3, 3, 2, 4)
+
+    def gradient(x, kernel):
+        return jax.grad(lambda x, k: conv(x, k).sum(), (0, 1))(x, kernel)
+
+    with lowering.use("patches"):
+        assert set(form(gradient, x, kernel)) == {"patches"}
+
+
+def test_use_error():
+    with pytest.raises(ValueError, match=f"use: form must be one of {FORMS[0]}, .*'fast'"):
+        lowering.use("fast")
+
+
+def test_empty_outputs_are_xla_s():
+    x, kernel = jnp.zeros((2, 2, 2, 3)), jnp.zeros((1, 1, 3, 0))
+    y = lowering.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=lowering.channels_last(2)
+    )
+    assert y.shape == (2, 2, 2, 0)

@@ -1,0 +1,43 @@
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from helpers import array, assert_close
+from jaxcnn import lowering
+from jaxcnn.functional import conv
+
+
+def test_compiler_options_compile():
+    x, kernel = array(2, 8, 8, 4), array(3, 3, 4, 8)
+    options = lowering.compiler_options()
+    assert options
+    actual = jax.jit(conv, compiler_options=options)(x, kernel)
+    assert_close(actual, conv(x, kernel))
+
+
+def test_compiler_options_elsewhere(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert lowering.compiler_options() == {}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
+def test_keep_memory_in_a_process_of_its_own():
+    code = (
+        "from jaxcnn import lowering\n"
+        "import jax.numpy as jnp\n"
+        "print(lowering.keep_memory(), float(jnp.ones((1 << 22,)).sum()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["True", str(float(1 << 22))], done.stderr
+
+
+def test_keep_memory_where_there_is_no_glibc(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert lowering.keep_memory() is False
+    assert jnp.ones(()).item() == 1
