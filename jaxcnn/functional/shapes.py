@@ -179,8 +179,7 @@ def multiply_adds(f: Callable[..., Any], *args: Any) -> int:
         24
 
     """
-    with lowering.use("xla"):
-        return _count(jax.make_jaxpr(f)(*args))
+    return _count(jax.make_jaxpr(f)(*args))
 
 
 def _count(jaxpr: Jaxpr | ClosedJaxpr) -> int:
@@ -188,6 +187,9 @@ def _count(jaxpr: Jaxpr | ClosedJaxpr) -> int:
 
 
 def _cost(equation: JaxprEqn) -> int:
+    ours = lowering.in_xla(equation)
+    if ours is not None:
+        return _count(ours)
     name = equation.primitive.name
     if name == "dot_general":
         return _dot_cost(equation)

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
 from jaxcnn.lowering import depthwise, grouped, products, strided
-from jaxcnn.lowering.operations import bind, like, operation
+from jaxcnn.lowering.operations import Operation, bind, like, operation
 from jaxcnn.lowering.windows import Windows
 
 
@@ -152,7 +151,7 @@ def _split(a: Array, n: int, axis: int, groups: int) -> Array:
 
 
 def _batch(
-    primitive: Primitive, args: Sequence[Array], dims: Sequence[int | None], *, how: Windows
+    primitive: Operation, args: Sequence[Array], dims: Sequence[int | None], *, how: Windows
 ) -> tuple[Array, int]:
     (n,) = {a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None}
     if None not in dims:

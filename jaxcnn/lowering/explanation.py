@@ -1,12 +1,14 @@
 """Which form computes each operation of a function, and why."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from jaxcnn.lowering.choice import FITS, XLA, chosen
+from jaxcnn.lowering.choice import XLA, chosen
+from jaxcnn.lowering.operations import Operation
 
 
 class Decision(NamedTuple):
@@ -39,10 +41,19 @@ def explain(
     return list(_decisions(jax.make_jaxpr(function)(*args).jaxpr, platform))
 
 
+def in_xla(equation: JaxprEqn) -> Jaxpr | None:
+    """An operation of ours as XLA's form computes it, for those who read jaxprs; else None."""
+    if not isinstance(equation.primitive, Operation):
+        return None
+    form = functools.partial(equation.primitive.forms[XLA], **equation.params)
+    avals = (variable.aval for variable in equation.invars)
+    return jax.make_jaxpr(form)(*(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals)).jaxpr
+
+
 def _decisions(jaxpr: Jaxpr, platform: str) -> Iterator[Decision]:
     for equation in jaxpr.eqns:
-        name = equation.primitive.name
-        if name in FITS:
+        if isinstance(equation.primitive, Operation):
+            name = equation.primitive.name
             avals = [variable.aval for variable in equation.invars]
             shapes = tuple(a.shape for a in avals)
             if platform == "cpu":

@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
-from jaxcnn.lowering.operations import bind, fold_batch, operation
+from jaxcnn.lowering.operations import Operation, bind, fold_batch, operation
 from jaxcnn.lowering.windows import Windows, folds, interleaved, meeting, under
 
 
@@ -127,7 +126,7 @@ def _pool_jvp(primals: Any, tangents: Any, *, how: Windows) -> tuple[Any, Any]:
     return y, bind(take_p, x, t, how=how)
 
 
-def _linear(primitive: Primitive, transpose: Primitive) -> None:
+def _linear(primitive: Operation, transpose: Operation) -> None:
     """A primitive of (x, v) that is linear in v alone."""
 
     def jvp(primals: Any, tangents: Any, *, how: Windows) -> tuple[Any, Any]:

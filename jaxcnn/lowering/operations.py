@@ -22,14 +22,21 @@ from jaxcnn.lowering.windows import Windows
 Form = Callable[..., Array]  # (*arrays, how) -> array
 
 
-def operation(name: str, forms: Mapping[str, Form]) -> Primitive:
+class Operation(Primitive):
+    """A primitive that knows the forms that compute it."""
+
+    forms: Mapping[str, Form]
+
+
+def operation(name: str, forms: Mapping[str, Form]) -> Operation:
     """A primitive that XLA's form computes, and on a CPU the form that `choice` names.
 
     Args:
         name: as jaxprs print it and as `choice.RULES` knows it.
         forms: by name, among them "xla"; all give the same result.
     """
-    primitive = Primitive(name)
+    primitive = Operation(name)
+    primitive.forms = forms
 
     @functools.cache
     def result(avals: tuple[Any, ...], how: Windows) -> Any:
@@ -67,7 +74,7 @@ def operation(name: str, forms: Mapping[str, Form]) -> Primitive:
     return primitive
 
 
-def bind(primitive: Primitive, *args: Array, how: Windows) -> Array:
+def bind(primitive: Operation, *args: Array, how: Windows) -> Array:
     """Apply a primitive to arrays that vary over the same axes of a `shard_map`."""
     varying = [jax.typeof(a).manual_axis_type.varying for a in args]
     axes = frozenset().union(*varying)
@@ -92,7 +99,7 @@ def like(a: Array, shape: tuple[Any, ...], batch: bool = True) -> jax.ShapeDtype
 
 
 def fold_batch(
-    primitive: Primitive, args: Sequence[Array], dims: Sequence[int | None], *, how: Windows
+    primitive: Operation, args: Sequence[Array], dims: Sequence[int | None], *, how: Windows
 ) -> tuple[Array, int]:
     """Batching of what treats each image by itself: one more batch axis goes into the first."""
     (n,) = {a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None}

@@ -50,8 +50,7 @@ def receptive_fields(
         through an operation with no rule here, gets the image's own size.
     """
     space = x.shape[1:-1]
-    with lowering.use("xla"):  # JAX's own operations are what the rules below know
-        jaxpr = jax.make_jaxpr(f)(constants, x)
+    jaxpr = jax.make_jaxpr(f)(constants, x)
     one_pixel: Field = tuple(Span(1, 0, 0) for _ in space)
     inputs: list[Field] = [None] * (len(jaxpr.jaxpr.invars) - 1)
     fields = _walk(jaxpr.jaxpr, [*inputs, one_pixel], len(space))
@@ -83,7 +82,10 @@ def _walk(jaxpr: Jaxpr, inputs: Sequence[Field], axes: int) -> list[Field]:
 
 
 def _inner_jaxpr(eqn: JaxprEqn) -> Jaxpr | None:
-    """The body of jit, remat and custom derivative rules, which is run once as it stands."""
+    """The body of what is run once as it stands: jit, remat, custom derivatives, our operations."""
+    ours = lowering.in_xla(eqn)
+    if ours is not None:
+        return ours
     if eqn.primitive.name in ("scan", "while", "cond"):
         return None
     for value in eqn.params.values():
