@@ -7,11 +7,14 @@ a product of few channels wastes more than that. A value that is not finite spre
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxcnn.lowering.windows import Windows
 
 WIDE = 32  # channels of a block's input
+UNROLLED = (
+    8  # blocks; more go through a loop, 1.2 times as slow and up to 5 times faster to compile
+)
 
 Dense = Callable[..., Array]
 
@@ -19,10 +22,15 @@ Dense = Callable[..., Array]
 def conv(dense: Dense, x: Array, kernel: Array, *, how: Windows) -> Array:
     """y, or with `dense` by x, x, block by block: both are cut by their channels."""
     blocks = _blocks(how, kernel.shape[-2])
-    parts = zip(
-        jnp.split(x, blocks, axis=-1), _block_diagonal(kernel, how.groups, blocks), strict=True
-    )
-    return jnp.concatenate([dense(a, b, how=how._replace(groups=1)) for a, b in parts], axis=-1)
+    one, kernels = how._replace(groups=1), _block_diagonal(kernel, how.groups, blocks)
+    if blocks <= UNROLLED:
+        parts = zip(jnp.split(x, blocks, axis=-1), kernels, strict=True)
+        return jnp.concatenate([dense(a, b, how=one) for a, b in parts], axis=-1)
+    *front, c = x.shape
+    parts = jnp.moveaxis(x.reshape(*front, blocks, c // blocks), -2, 0)
+    y = lax.map(lambda part: dense(*part, how=one), (parts, jnp.stack(kernels)))
+    y = jnp.moveaxis(y, 0, -2)
+    return y.reshape(*y.shape[:-2], blocks * y.shape[-1])
 
 
 def by_kernel(dense: Dense, x: Array, y: Array, *, how: Windows) -> Array:
