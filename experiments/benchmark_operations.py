@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from jax import Array
-from recording import record, recorded, save_table
+from recording import recorded, save, save_table
 from timing import interleaved
 
 from jaxcnn import lowering
@@ -311,7 +311,7 @@ def main(config: Config) -> dict[str, Any]:
             rows[f"{operation}, {what}"] = row
             print(f"{operation}, {what}:", {k: round(v, 2) for k, v in row.items()}, flush=True)
         if not config.smoke and not config.forms:
-            record(name, rows, smoke=False)
+            save(name, rows)
     if not config.smoke and not config.forms:
         save_table(name, {k: {c: f"{v:.2f}" for c, v in row.items()} for k, row in rows.items()})
     return rows

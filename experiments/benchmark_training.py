@@ -30,7 +30,7 @@ import optax
 import tyro
 from flax import linen as nn
 from jax import Array
-from recording import record, recorded, save_table
+from recording import recorded, save, save_table
 from timing import interleaved
 
 from jaxcnn import lowering, models
@@ -202,7 +202,7 @@ def measured(name: str, kinds: Sequence[str], seconds: float) -> dict[str, float
             calls[kind], costs = jax_calls(name, kind)
             row |= {f"{kind} {what}": value for what, value in costs.items()}
     for what in ("train", "infer"):
-        taken = interleaved({kind: calls[kind][what] for kind in kinds}, seconds)
+        taken = interleaved({kind: calls[kind][what] for kind in kinds}, seconds, turns=2)
         row |= {f"{kind} {what} ms": 1e3 * t for kind, t in taken.items()}
     return row
 
@@ -225,17 +225,16 @@ def main(config: Config) -> dict[str, Any]:
     torch = has_torch() and not config.smoke
     kinds = [k for k in config.kinds if torch or not k.startswith("torch")]
     if config.smoke:
-        row = measured("lenet", kinds, 0.0)
-        record(name, row, smoke=True)
-        return row
+        return measured("lenet", kinds, 0.0)
     lowering.keep_memory()
     rows = recorded(name).get("rows", {})
     for model in config.names:
         rows[model] = measured(model, kinds, config.seconds)
         print(model, {k: round(v, 1) for k, v in rows[model].items()}, flush=True)
         result = {"rows": rows, **ratios(rows, kinds)}
-        record(name, result, smoke=False)
+        save(name, result)
     save_table(name, {m: {k: f"{v:.1f}" for k, v in row.items()} for m, row in rows.items()})
+    print(ratios(rows, kinds))
     return result
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.interpreters import ad, batching
 
-from jaxcnn.lowering import depthwise, grouped, products, strided
+from jaxcnn.lowering import depthwise, grouped, products, rows, strided
 from jaxcnn.lowering.operations import Operation, bind, like, operation
 from jaxcnn.lowering.windows import Windows
 
@@ -64,6 +64,7 @@ conv_p = operation(
         "dot": products.conv,
         "patches": products.conv,
         "thin": products.thin_conv,
+        "rows": lambda x, kernel, *, how: rows.conv(conv, x, kernel, how=how),
     },
 )
 by_x_p = operation(
@@ -71,9 +72,10 @@ by_x_p = operation(
     {
         "xla": xla_by_x,
         "shifts": depthwise.by_x,
-        "blocks": lambda y, kernel, *, how: grouped.conv(by_x, y, kernel, how=how),
+        "blocks": lambda y, kernel, *, how: grouped.by_x(by_x, y, kernel, how=how),
         "dot": products.by_x,
         "patches": products.by_x,
+        "rows": lambda y, kernel, *, how: rows.by_x(by_x, y, kernel, how=how),
         "phases": lambda y, kernel, *, how: strided.phases(conv, y, kernel, how=how),
         "depth": lambda y, kernel, *, how: strided.depth(conv, y, kernel, how=how),
     },
@@ -83,6 +85,7 @@ by_kernel_p = operation(
     {
         "xla": xla_by_kernel,
         "shifts": depthwise.by_kernel,
+        "rows": lambda x, y, *, how: rows.by_kernel(by_kernel, x, y, how=how),
         "blocks": lambda x, y, *, how: grouped.by_kernel(by_kernel, x, y, how=how),
         "dot": products.by_kernel,
         "patches": products.by_kernel,

@@ -14,6 +14,7 @@ import jax
 from jaxcnn.lowering.windows import Windows
 
 XLA = "xla"  # the form that every operation has on every platform
+UNROLLED = 121  # taps that one loop may spell out: more take too long to compile
 
 
 class Case(NamedTuple):
@@ -94,6 +95,10 @@ def _strided(case: Case) -> bool:
     return case.how.groups == 1 and max(case.how.stride) > 1
 
 
+def _phased(case: Case) -> bool:
+    return _strided(case) and set(case.how.dilation) == {1}
+
+
 def _plain(case: Case) -> bool:
     return set(case.how.stride) == set(case.how.dilation) == {1}
 
@@ -101,6 +106,13 @@ def _plain(case: Case) -> bool:
 def _few(case: Case) -> bool:
     """So few input channels that a convolution towards them is mostly overhead."""
     return case.how.groups == 1 and case.c_in <= 4
+
+
+def _narrow(case: Case) -> bool:
+    """A row of x, with its few channels, is no more than a product's usual depth; nor is y's."""
+    w_in, w_out = case.how.lengths[-1], case.how.outputs[-1]
+    few = CONV["rows"](case) and case.c_in <= 8
+    return few and w_in * case.c_in <= 128 and w_out * case.c_out <= 256
 
 
 def _overlapping(case: Case) -> bool:
@@ -116,6 +128,7 @@ CONV = {
     "blocks": lambda case: case.how.groups > 1,
     "dot": _pixels,
     "patches": _dense,
+    "rows": lambda case: case.how.groups == 1 and len(case.how.window) > 1,
 }
 POOL = {XLA: _always, "shifts": _always}
 FITS: Mapping[str, Mapping[str, Callable[[Case], bool]]] = {
@@ -123,7 +136,7 @@ FITS: Mapping[str, Mapping[str, Callable[[Case], bool]]] = {
     "conv_by_x": {
         **CONV,
         "phases": _strided,
-        "depth": lambda case: _strided(case) and set(case.how.dilation) == {1},
+        "depth": _phased,
     },
     "conv_by_kernel": CONV,
     "max_pool": POOL,
@@ -134,9 +147,15 @@ FITS: Mapping[str, Mapping[str, Callable[[Case], bool]]] = {
 }
 FORMS = tuple(dict.fromkeys(form for fits in FITS.values() for form in fits))
 
-DEPTHWISE = Rule("shifts", _depthwise, "3x3 (16,56,56,96): 3 for 135; by kernel 8 for 51")
+DEPTHWISE = Rule(
+    "shifts",
+    lambda case: _depthwise(case) and case.taps <= UNROLLED,
+    "3x3 (16,56,56,96): 3 for 135; by kernel 8 for 51",
+)
 GROUPED = Rule(
-    "blocks", CONV["blocks"], "3x3 in 32 groups (8,28,28,256): 7 for 18; by kernel 12 for 4000"
+    "blocks",
+    lambda case: case.how.groups > 1 and case.c_in > 1,
+    "3x3 in 32 groups (8,28,28,256): 7 for 18; by kernel 12 for 4000",
 )
 PIXELS = Rule("dot", _pixels, "1x1 (16,48,48,16)->96: by x 0.7 for 1.0; by kernel 1.6 for 3.7")
 
@@ -151,7 +170,11 @@ RULES: Mapping[str, Sequence[Rule]] = {
             "1x1 (32,14,14,256)->64: 1.1 for 1.2",
         ),
         Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 6.6 for 528"),
-        Rule("thin", _thin, "5x5 (128,28,28,1)->6: 0.4 for 5.2"),
+        Rule(
+            "thin",
+            lambda case: _thin(case) and case.taps <= UNROLLED,
+            "5x5 (128,28,28,1)->6: 0.4 for 5.2",
+        ),
     ),
     "conv_by_x": (
         DEPTHWISE,
@@ -160,9 +183,10 @@ RULES: Mapping[str, Sequence[Rule]] = {
         Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 7.3 for 530"),
         Rule(
             "depth",
-            lambda case: _few(case) and min(case.how.stride) >= 4 and _overlapping(case),
+            lambda case: _phased(case) and max(case.how.stride) > 2 and _overlapping(case),
             "11x11/4 (16,224,224,3)->64: 17 for 41",
         ),
+        Rule("rows", _narrow, "5x5 (128,14,14,6)->16: 1.5 for 3.3; (128,28,28,1)->6: 1.2 for 7.1"),
         Rule("patches", _few, "7x7/2 (8,224,224,3)->64: 23 for 47 and 40"),
         Rule(
             "patches",
@@ -174,7 +198,11 @@ RULES: Mapping[str, Sequence[Rule]] = {
             lambda case: _strided(case) and math.prod(case.how.outputs) <= 16,
             "3x3/2 (16,6,6,256)->512: 2.0 for 4.3",
         ),
-        Rule("phases", _strided, "3x3/2 (64,32,32,64)->128: 16 for 19"),
+        Rule(
+            "phases",
+            lambda case: _strided(case) and max(case.how.stride) <= 2,
+            "3x3/2 (64,32,32,64)->128: 16 for 19",
+        ),
     ),
     "conv_by_kernel": (
         DEPTHWISE,

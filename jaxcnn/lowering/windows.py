@@ -15,7 +15,8 @@ import numpy as np
 from jax import Array, lax
 
 Place = tuple[int, ...]
-SMALL = 9  # places of a window
+SMALL = 9  # places of a window that are folded at once
+FEW = 4  # phases, of which each pixel selects its own
 
 
 class Windows(NamedTuple):
@@ -119,21 +120,50 @@ def meetings(how: Windows) -> list[list[list[tuple[int, int]]]]:
 def interleaved(phases: Iterable[Iterable[Array]], how: Windows) -> Array:
     """The image b *lengths c from its phases, row by row, each the sum of some b *quotients c."""
     sums = [functools.reduce(lax.add, terms) if terms else None for terms in map(list, phases)]
-    zero = jnp.zeros_like(next(total for total in sums if total is not None))
-    first, *rest = [zero if total is None else total for total in sums]
-    if not rest:
-        return _first(first, how.lengths)
-    b, *quotients, c = first.shape
+    known = [number for number, total in enumerate(sums) if total is not None]
+    first = sums[known[0]]
+    assert first is not None  # every place meets some phase
+    if len(known) == 1:
+        return _spread(first, known[0], how)
+    parts = [jnp.zeros_like(first) if total is None else total for total in sums]
+    x = _selected(parts, how) if len(parts) <= FEW else _stacked(parts, how)
+    return x[:, *(slice(n) for n in how.lengths)]
+
+
+def _spread(a: Array, number: int, how: Windows) -> Array:
+    """One phase, and zeros between its pixels."""
+    phase = [int(p) for p in np.unravel_index(number, how.stride)]
+    config = [(0, 0, 0)]
+    for p, n, q, s in zip(phase, how.lengths, how.quotients, how.stride, strict=True):
+        config.append((p, n - p - (q - 1) * s - 1, s - 1))
+    return lax.pad(a, np.zeros((), a.dtype), [*config, (0, 0, 0)])
+
+
+def _selected(parts: Sequence[Array], how: Windows) -> Array:
+    """Each pixel selects its own phase: one loop, where stacking takes one for each of them."""
+    b, *quotients, c = parts[0].shape
     pairs = list(zip(quotients, how.stride, strict=True))
     split = (b, *itertools.chain(*pairs), c)  # b q0 s0 q1 s1 ... c
     image_axes = (0, *range(1, len(split), 2))
     phase: Any = 0
     for axis, s in enumerate(how.stride):
         phase = phase * s + lax.broadcasted_iota(jnp.int32, split, 2 * axis + 2)
-    x = lax.broadcast_in_dim(first, split, image_axes)
-    for number, part in enumerate(rest, start=1):  # one loop; stacking takes one for each phase
-        x = jnp.where(phase == number, lax.broadcast_in_dim(part, split, image_axes), x)
-    return _first(x.reshape(b, *(q * s for q, s in pairs), c), how.lengths)
+    x, *others = (lax.broadcast_in_dim(part, split, image_axes) for part in parts)
+    for number, part in enumerate(others, start=1):
+        x = jnp.where(phase == number, part, x)
+    return x.reshape(b, *(q * s for q, s in pairs), c)
+
+
+def _stacked(parts: Sequence[Array], how: Windows) -> Array:
+    """The phases side by side, the last axis first."""
+    for axis in reversed(range(len(how.stride))):
+        s = how.stride[axis]
+        stacks = [jnp.stack(parts[i : i + s], axis + 2) for i in range(0, len(parts), s)]
+        parts = [
+            a.reshape(*a.shape[: axis + 1], a.shape[axis + 1] * s, *a.shape[axis + 3 :])
+            for a in stacks
+        ]
+    return parts[0]
 
 
 def padded(x: Array, pairs: Sequence[tuple[int, int]], fill: Any = 0) -> Array:
@@ -150,10 +180,6 @@ def padded(x: Array, pairs: Sequence[tuple[int, int]], fill: Any = 0) -> Array:
 def wide(x: Array) -> Array:
     """Numbers narrower than float32 as float32: sums and statistics need its digits."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
-def _first(x: Array, lengths: Sequence[int]) -> Array:
-    return x[:, *(slice(n) for n in lengths)]
 
 
 def _whole(how: Windows) -> list[tuple[int, int]]:
