@@ -158,13 +158,16 @@ def _batch(
 ) -> tuple[Array, int]:
     (n,) = {a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None}
     if None not in dims:
-        args = [_merge(a, d, -1, 1) for a, d in zip(args, dims, strict=True)]
+        pairs = zip(args, dims, strict=True)
+        args = [_merge(a, d, -1, 1) for a, d in pairs if d is not None]
         result = bind(primitive, *args, how=how._replace(groups=n * how.groups))
         return _split(result, n, -1, 1), 0
     which = 0 if dims[1] is None else 1
     inner, outer = BATCHED[primitive][which]
     args = list(args)
-    args[which] = _merge(args[which], dims[which], inner, how.groups if inner == -1 else 1)
+    where = dims[which]
+    assert where is not None
+    args[which] = _merge(args[which], where, inner, how.groups if inner == -1 else 1)
     result = bind(primitive, *args, how=how)
     return _split(result, n, outer, how.groups if outer == -1 else 1), 0
 

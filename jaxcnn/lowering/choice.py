@@ -225,9 +225,9 @@ RULES: Mapping[str, Sequence[Rule]] = {
 def chosen(operation: str, avals: Sequence[Any], how: Windows) -> Rule:
     """The rule that decides on a CPU."""
     case = _case(operation, avals, how)
-    fits = FITS[operation].get(how.form)
-    if fits is not None and fits(case):
-        return Rule(how.form, fits, "`use` asks for it")
+    fits = FITS[operation]
+    if how.form is not None and how.form in fits and fits[how.form](case):
+        return Rule(how.form, fits[how.form], "`use` asks for it")
     empty = 0 in how.outputs or 0 in how.lengths or 0 in (case.c_in, case.c_out)
     rules = () if empty else RULES[operation]
     default = Rule(XLA, _always, "no form measures ahead")

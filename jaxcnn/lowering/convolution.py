@@ -114,7 +114,8 @@ def _windows(
 ) -> Windows:
     pairs = tuple((int(low), int(high)) for low, high in padding)
     if precision is None:  # now, and not when the program is lowered
-        precision = jax.config.jax_default_matmul_precision
+        config: Any = jax.config
+        precision = config.jax_default_matmul_precision
     sizes = (tuple(lengths), tuple(window), tuple(stride), pairs, tuple(dilation))
     return Windows(*sizes, groups, precision, asked())
 

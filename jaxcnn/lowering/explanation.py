@@ -46,7 +46,7 @@ def in_xla(equation: JaxprEqn) -> Jaxpr | None:
     if not isinstance(equation.primitive, Operation):
         return None
     form = functools.partial(equation.primitive.forms[XLA], **equation.params)
-    avals = (variable.aval for variable in equation.invars)
+    avals: list[Any] = [variable.aval for variable in equation.invars]
     return jax.make_jaxpr(form)(*(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals)).jaxpr
 
 
@@ -54,7 +54,7 @@ def _decisions(jaxpr: Jaxpr, platform: str) -> Iterator[Decision]:
     for equation in jaxpr.eqns:
         if isinstance(equation.primitive, Operation):
             name = equation.primitive.name
-            avals = [variable.aval for variable in equation.invars]
+            avals: list[Any] = [variable.aval for variable in equation.invars]
             shapes = tuple(a.shape for a in avals)
             if platform == "cpu":
                 rule = chosen(name, avals, equation.params["how"])
@@ -64,4 +64,5 @@ def _decisions(jaxpr: Jaxpr, platform: str) -> Iterator[Decision]:
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple) else (value,):
                 if isinstance(inner, ClosedJaxpr | Jaxpr):
-                    yield from _decisions(getattr(inner, "jaxpr", inner), platform)
+                    body = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+                    yield from _decisions(body, platform)

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 from jax.sharding import PartitionSpec
@@ -62,7 +63,7 @@ def operation(name: str, forms: Mapping[str, Form]) -> Operation:
         def rule(context: Any, *args: Any, how: Windows) -> Any:
             form = chosen(name, context.avals_in, how).form if platform == "cpu" else XLA
             if form != XLA:  # of bare arrays: XLA partitions what comes of them
-                bare = [jax.core.ShapedArray(a.shape, a.dtype) for a in context.avals_in]
+                bare = [ShapedArray(a.shape, a.dtype) for a in context.avals_in]
                 context = context.replace(avals_in=bare)
             return mlir.lower_fun(forms[form], multiple_results=False)(context, *args, how=how)
 

@@ -9,7 +9,7 @@ import jax
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
 
 
-def compiler_options() -> dict[str, str]:
+def compiler_options() -> dict[str, str | bool]:
     """XLA's options that measure ahead on this platform, for `jax.jit(compiler_options=...)`.
 
     On a CPU they leave convolutions to XLA's own kernels instead of the YNN library's: gradients of

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.core import Tracer
 
 from jaxcnn.lowering.choice import XLA, asked
 from jaxcnn.lowering.max_pooling import lowest, max_pool
@@ -68,7 +68,7 @@ def _pool(
     x: Array, start: Any, computation: Callable[..., Any], dilation: Sequence[int]
 ) -> Callable[..., Array] | None:
     """What the reduction is among ours, if anything."""
-    if isinstance(start, jax.core.Tracer) or np.ndim(start):
+    if isinstance(start, Tracer) or np.ndim(start):
         return None
     real = jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)
     if computation is lax.max and real and start == lowest(x) and set(dilation) == {1}:

@@ -1,5 +1,6 @@
 """Dense convolution as one matrix product: of the pixels, or of the patches under the windows."""
 
+import functools
 import math
 
 import jax.numpy as jnp
@@ -32,7 +33,8 @@ def by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
 def thin_conv(x: Array, kernel: Array, *, how: Windows) -> Array:
     """y = sum over taps of the only channel under a tap times its tap for each output."""
     taps = wide(kernel.reshape(-1, kernel.shape[-1]))
-    y = sum(t * tap for t, tap in zip(under(wide(x), how), taps, strict=True))
+    parts = (t * tap for t, tap in zip(under(wide(x), how), taps, strict=True))
+    y = functools.reduce(lax.add, parts)
     return y.astype(x.dtype)
 
 
