@@ -48,10 +48,11 @@ def use(form: str) -> contextlib.AbstractContextManager[None]:
     operations alone, on every platform.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxcnn.functional import conv
         >>> x, kernel = jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 1, 2))
         >>> with use("xla"):
-        ...     y = jax.jit(lambda x: jaxcnn.functional.conv(x, kernel, groups=2))(x)
+        ...     y = jax.jit(lambda x: conv(x, kernel, groups=2))(x)
 
     Raises:
         ValueError: a form of no operation.

@@ -31,9 +31,10 @@ def explain(
         platform: "cpu", "gpu" or "tpu"; JAX's default backend where not given.
 
     Example:
-        >>> import jax, jax.numpy as jnp
+        >>> import jax.numpy as jnp
+        >>> from jaxcnn.functional import conv
         >>> x, kernel = jnp.ones((1, 8, 8, 4)), jnp.ones((1, 1, 4, 2))
-        >>> (decision,) = explain(jaxcnn.functional.conv, x, kernel, platform="cpu")
+        >>> (decision,) = explain(conv, x, kernel, platform="cpu")
         >>> decision.operation, decision.form
         ('conv', 'dot')
     """
