@@ -33,7 +33,7 @@ def explain(
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxcnn.functional import conv
-        >>> x, kernel = jnp.ones((1, 8, 8, 4)), jnp.ones((1, 1, 4, 2))
+        >>> x, kernel = jnp.ones((1, 8, 8, 64)), jnp.ones((1, 1, 64, 2))
         >>> (decision,) = explain(conv, x, kernel, platform="cpu")
         >>> decision.operation, decision.form
         ('conv', 'dot')
