@@ -15,6 +15,7 @@ Result:   depthwise convolution takes 1/5 to 1/130 of lax's time, grouped kernel
 
 import contextlib
 import dataclasses
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -30,6 +31,8 @@ from timing import interleaved
 from jaxcnn import lowering
 from jaxcnn.functional import avg_pool, batch_norm, conv, conv_transpose, max_pool
 from jaxcnn.lowering.choice import FORMS
+
+torch: Any = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
 
 
 class Conv(NamedTuple):
@@ -173,8 +176,6 @@ def pool_passes(kind: str, p: Pool) -> dict[str, Pass]:
 
 def torch_conv(c: Conv, transposed: bool) -> dict[str, Callable[[], Any]]:
     """PyTorch's three passes."""
-    import torch
-
     x = torch.randn(c.batch, c.c_in, c.size, c.size)
     shape = (c.c_in, c.c_out) if transposed else (c.c_out, c.c_in // c.groups)
     kernel = torch.randn(*shape, c.window, c.window)
@@ -197,20 +198,15 @@ def torch_conv(c: Conv, transposed: bool) -> dict[str, Callable[[], Any]]:
 
 def torch_pool(kind: str, p: Pool) -> dict[str, Callable[[], Any]]:
     """PyTorch's both passes."""
-    import torch
-    from torch.nn import functional as F
-
     x = torch.randn(p.batch, p.channels, p.size, p.size)
     x = x.to(memory_format=torch.channels_last)
-    pool = {"max": F.max_pool2d, "avg": F.avg_pool2d}[kind]
+    pool = {"max": torch.nn.functional.max_pool2d, "avg": torch.nn.functional.avg_pool2d}[kind]
     y = pool(x, p.window, p.stride, p.padding)
     return torch_gradient(lambda x: pool(x, p.window, p.stride, p.padding), x, torch.randn_like(y))
 
 
 def torch_gradient(f: Callable[[Any], Any], x: Any, dy: Any) -> dict[str, Callable[[], Any]]:
     """PyTorch's forward pass, and both together."""
-    import torch
-
     leaf = x.detach().requires_grad_()
 
     def forward() -> None:
@@ -239,12 +235,9 @@ def stock_norm(batch: int, size: int, c: int) -> dict[str, Pass]:
 
 def torch_norm(batch: int, size: int, c: int) -> dict[str, Callable[[], Any]]:
     """PyTorch's both passes."""
-    import torch
-    from torch.nn import functional as F
-
     x = torch.randn(batch, c, size, size).to(memory_format=torch.channels_last)
     one, zero = torch.ones(c), torch.zeros(c)
-    f = lambda x: F.batch_norm(x, zero.clone(), one.clone(), one, zero, True)  # noqa: E731
+    f = lambda x: torch.nn.functional.batch_norm(x, zero.clone(), one.clone(), one, zero, True)  # noqa: E731
     return torch_gradient(f, x, torch.randn_like(x))
 
 
@@ -272,7 +265,7 @@ def measured(
 ) -> dict[str, dict[str, float]]:
     """Milliseconds of each candidate, by pass."""
     options = lowering.compiler_options() if config.options else {}
-    torch = theirs() if importlib.util.find_spec("torch") and not config.smoke else {}
+    peers = theirs() if torch and not config.smoke else {}
     rows = {}
     for what, (f, args) in passes.items():
         calls = {"ours": compiled(f, args, None, options)}
@@ -286,8 +279,8 @@ def measured(
                     fits = any(d.form == form for d in lowering.explain(f, *args))
                 if fits:
                     calls[form] = compiled(f, args, form, options)
-        if what in torch:
-            calls["torch"] = torch[what]
+        if what in peers:
+            calls["torch"] = peers[what]
         seconds = interleaved(calls, config.seconds, turns=3)
         rows[what] = {name: 1e3 * s for name, s in seconds.items()}
         rows[what]["lax / ours"] = rows[what]["lax"] / rows[what]["ours"]
@@ -299,9 +292,7 @@ def measured(
 def main(config: Config) -> dict[str, Any]:
     """Print and record a row for each pass of each operation."""
     name = "benchmark_operations" + (f"_{config.label}" if config.label else "")
-    if importlib.util.find_spec("torch") and not config.smoke:
-        import torch
-
+    if torch and not config.smoke:
         torch.set_num_threads(2)
     if not config.smoke:
         lowering.keep_memory()

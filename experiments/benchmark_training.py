@@ -148,21 +148,15 @@ def jax_calls(name: str, kind: str) -> tuple[dict[str, Callable[[], Any]], dict[
 
 def torch_calls(name: str, kind: str) -> dict[str, Callable[[], Any]]:
     """The same of PyTorch's model."""
-    import torch
-    from torch.nn import functional as F
-
+    torch: Any = importlib.import_module("torch")
     zoo_references = importlib.import_module("zoo_references")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batch, size = SHAPES[name]
     layout = torch.contiguous_format if kind == "torch" else torch.channels_last
     aux = {"aux_logits": False} if name == "googlenet" else {}
-    build = zoo_references.lenet if name == "lenet" else zoo_references.build
-    model = build(name, None, **aux) if build is not zoo_references.lenet else build()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        if type(module).__name__ == "StochasticDepth":
-            module.p = 0.0
+    lenet = name == "lenet"
+    model = zoo_references.lenet() if lenet else zoo_references.build(name, None, **aux)
+    zoo_references.calm(model)
     model = model.to(device, memory_format=layout)
     channels = models.entry(name).input_shape[2]
     x = torch.randn(batch, channels, size, size).to(device, memory_format=layout)
@@ -177,7 +171,7 @@ def torch_calls(name: str, kind: str) -> dict[str, Callable[[], Any]]:
     def train() -> None:
         model.train()
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(forward(x), labels).backward()
+        torch.nn.functional.cross_entropy(forward(x), labels).backward()
         optimizer.step()
         wait()
 

@@ -21,6 +21,7 @@ from jaxcnn.functional.windows import (
     taps,
     wide,
 )
+from jaxcnn.lowering.max_pooling import lowest
 
 
 def max_pool(
@@ -69,7 +70,7 @@ def max_pool(
     """
     _check_real("max_pool", x)
     windows, strides, _, whole = _plan("max_pool", x, window, stride, padding, ceil_mode)
-    return _pool(x, _lowest(x), lax.max, windows, strides, whole)
+    return _pool(x, lowest(x), lax.max, windows, strides, whole)
 
 
 def max_pool_with_argmax(
@@ -118,7 +119,7 @@ def max_pool_with_argmax(
     )
     space = x.shape[1:-1]
     places = np.arange(math.prod(space), dtype=np.int32).reshape(1, *space, 1)
-    planes = (_pad(x, whole, _lowest(x)), _pad(jnp.asarray(places), whole, -1))
+    planes = (_pad(x, whole, lowest(x)), _pad(jnp.asarray(places), whole, -1))
     y, indices = _fold(planes, windows, strides, _larger_with_place)
     return y, jnp.broadcast_to(indices, y.shape)
 
@@ -295,7 +296,7 @@ def adaptive_avg_pool(
 
 def _pool(
     x: Array,
-    start: float | int,
+    start: Any,
     combine: Callable[..., Any],
     window: Sequence[int],
     stride: Sequence[int],
@@ -330,11 +331,7 @@ def _larger_with_place(best: Planes, tap: Planes) -> Planes:
     return jnp.where(take, t, y), jnp.where(take, tap_place, place)
 
 
-def _lowest(x: Array) -> float | int:
-    return -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else int(jnp.iinfo(x.dtype).min)
-
-
-def _pad(x: Array, pairs: Sequence[tuple[int, int]], value: float | int) -> Array:
+def _pad(x: Array, pairs: Sequence[tuple[int, int]], value: Any) -> Array:
     if not any(low or high for low, high in pairs):
         return x
     return jnp.pad(x, ((0, 0), *pairs, (0, 0)), constant_values=value)

@@ -63,7 +63,6 @@ conv_p = operation(
         "blocks": lambda x, kernel, *, how: grouped.conv(conv, x, kernel, how=how),
         "dot": products.conv,
         "patches": products.conv,
-        "thin": products.thin_conv,
         "rows": lambda x, kernel, *, how: rows.conv(conv, x, kernel, how=how),
     },
 )
@@ -72,7 +71,7 @@ by_x_p = operation(
     {
         "xla": xla_by_x,
         "shifts": depthwise.by_x,
-        "blocks": lambda y, kernel, *, how: grouped.by_x(by_x, y, kernel, how=how),
+        "blocks": lambda y, kernel, *, how: grouped.unrolled(by_x, y, kernel, how=how),
         "dot": products.by_x,
         "patches": products.by_x,
         "rows": lambda y, kernel, *, how: rows.by_x(by_x, y, kernel, how=how),

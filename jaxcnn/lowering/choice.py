@@ -80,16 +80,13 @@ def _dense(case: Case) -> bool:
     return case.how.groups == 1
 
 
-def _depthwise(case: Case) -> bool:
-    return case.how.groups > 1 and case.c_in == 1
+def _single(case: Case) -> bool:
+    """Each output sees one channel."""
+    return case.c_in == 1
 
 
 def _pixels(case: Case) -> bool:
     return case.how.groups == 1 and case.taps == 1
-
-
-def _thin(case: Case) -> bool:
-    return case.how.groups == 1 and case.c_in == 1
 
 
 def _strided(case: Case) -> bool:
@@ -125,7 +122,7 @@ def _overlapping(case: Case) -> bool:
 # Where a form gives the right result at all.
 CONV = {
     XLA: _always,
-    "shifts": _depthwise,
+    "shifts": _single,
     "blocks": lambda case: case.how.groups > 1,
     "dot": _pixels,
     "patches": _dense,
@@ -133,7 +130,7 @@ CONV = {
 }
 POOL = {XLA: _always, "shifts": _always}
 FITS: Mapping[str, Mapping[str, Callable[[Case], bool]]] = {
-    "conv": {**CONV, "thin": _thin},
+    "conv": CONV,
     "conv_by_x": {
         **CONV,
         "phases": _strided,
@@ -150,7 +147,7 @@ FORMS = tuple(dict.fromkeys(form for fits in FITS.values() for form in fits))
 
 DEPTHWISE = Rule(
     "shifts",
-    lambda case: _depthwise(case) and case.taps <= UNROLLED,
+    lambda case: case.how.groups > 1 and _single(case) and case.taps <= UNROLLED,
     "3x3 (16,56,56,96): 3 for 135; by kernel 8 for 51",
 )
 GROUPED = Rule(
@@ -172,8 +169,8 @@ RULES: Mapping[str, Sequence[Rule]] = {
         ),
         Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 6.6 for 528"),
         Rule(
-            "thin",
-            lambda case: _thin(case) and case.taps <= UNROLLED,
+            "shifts",
+            lambda case: _single(case) and case.taps <= UNROLLED,
             "5x5 (128,28,28,1)->6: 0.4 for 5.2",
         ),
     ),

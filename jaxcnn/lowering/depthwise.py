@@ -1,4 +1,4 @@
-"""Depthwise convolution as shifted images, multiplied and added.
+"""Convolution of single channels (depthwise, or of grey images) as shifted images, added up.
 
 Every value is used once for each tap, so that memory is the limit: one fused loop over the shifted
 images is what XLA does best on a CPU, while it takes its own depthwise convolution for a dense one
@@ -20,7 +20,8 @@ TOGETHER = 7  # taps whose sums one loop keeps: more run out of registers
 def conv(x: Array, kernel: Array, *, how: Windows) -> Array:
     """y = sum over taps of the image under a tap times the tap."""
     taps = wide(kernel.reshape(-1, kernel.shape[-1]))
-    x = _each(x, kernel.shape[-1] // how.groups)
+    if how.groups > 1:  # a single channel broadcasts
+        x = _each(x, kernel.shape[-1] // how.groups)
     products = (t * tap for t, tap in zip(under(wide(x), how), taps, strict=True))
     y = functools.reduce(lax.add, products)
     return y.astype(kernel.dtype)

@@ -19,19 +19,19 @@ UNROLLED = (
 Dense = Callable[..., Array]
 
 
-def by_x(dense: Dense, y: Array, kernel: Array, *, how: Windows) -> Array:
-    """x, block by block."""
+def unrolled(dense: Dense, x: Array, kernel: Array, *, how: Windows) -> Array:
+    """y, or with `dense` by x, x, block by block: both are cut by their channels."""
     blocks = _blocks(how, kernel.shape[-2])
     one, kernels = how._replace(groups=1), _block_diagonal(kernel, how.groups, blocks)
-    parts = zip(jnp.split(y, blocks, axis=-1), kernels, strict=True)
+    parts = zip(jnp.split(x, blocks, axis=-1), kernels, strict=True)
     return jnp.concatenate([dense(a, b, how=one) for a, b in parts], axis=-1)
 
 
 def conv(dense: Dense, x: Array, kernel: Array, *, how: Windows) -> Array:
-    """y, block by block."""
+    """y, block by block; of many blocks in a loop."""
     blocks = _blocks(how, kernel.shape[-2])
     if blocks <= UNROLLED:
-        return by_x(dense, x, kernel, how=how)
+        return unrolled(dense, x, kernel, how=how)
     one, kernels = how._replace(groups=1), _block_diagonal(kernel, how.groups, blocks)
     *front, c = x.shape
     parts = jnp.moveaxis(x.reshape(*front, blocks, c // blocks), -2, 0)

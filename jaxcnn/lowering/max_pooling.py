@@ -17,20 +17,12 @@ from jax import Array, lax
 from jax.interpreters import ad, batching
 
 from jaxcnn.lowering.operations import Operation, bind, fold_batch, operation
-from jaxcnn.lowering.windows import Windows, folds, interleaved, meeting, under
+from jaxcnn.lowering.windows import Windows, folds, interleaved, meeting, reduce_by_xla, under
 
 
 def xla_pool(x: Array, *, how: Windows) -> Array:
     """The maxima, by XLA's `reduce_window`."""
-    return lax.reduce_window(
-        x,
-        lowest(x),
-        lax.max,
-        (1, *how.window, 1),
-        (1, *how.stride, 1),
-        ((0, 0), *how.padding, (0, 0)),
-        window_dilation=(1, *how.dilation, 1),
-    )
+    return reduce_by_xla(x, lowest(x), lax.max, how)
 
 
 def xla_take(x: Array, t: Array, *, how: Windows) -> Array:

@@ -1,6 +1,5 @@
 """Dense convolution as one matrix product: of the pixels, or of the patches under the windows."""
 
-import functools
 import math
 
 import jax.numpy as jnp
@@ -28,14 +27,6 @@ def by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
     pixels = math.prod(patches.shape[:-1])
     product = _product(patches.reshape(pixels, -1).T, y.reshape(pixels, y.shape[-1]), how)
     return product.reshape(*how.window, -1, y.shape[-1])
-
-
-def thin_conv(x: Array, kernel: Array, *, how: Windows) -> Array:
-    """y = sum over taps of the only channel under a tap times its tap for each output."""
-    taps = wide(kernel.reshape(-1, kernel.shape[-1]))
-    parts = (t * tap for t, tap in zip(under(wide(x), how), taps, strict=True))
-    y = functools.reduce(lax.add, parts)
-    return y.astype(x.dtype)
 
 
 def _patches(x: Array, how: Windows) -> Array:

@@ -8,20 +8,12 @@ from jax import Array, lax
 from jax.interpreters import ad, batching
 
 from jaxcnn.lowering.operations import bind, fold_batch, like, operation
-from jaxcnn.lowering.windows import Windows, folds, interleaved, meeting, under
+from jaxcnn.lowering.windows import Windows, folds, interleaved, meeting, reduce_by_xla, under
 
 
 def xla_sum(x: Array, *, how: Windows) -> Array:
     """The sums, by XLA's `reduce_window`."""
-    return lax.reduce_window(
-        x,
-        np.zeros((), x.dtype),
-        lax.add,
-        (1, *how.window, 1),
-        (1, *how.stride, 1),
-        ((0, 0), *how.padding, (0, 0)),
-        window_dilation=(1, *how.dilation, 1),
-    )
+    return reduce_by_xla(x, np.zeros((), x.dtype), lax.add, how)
 
 
 def xla_by_x(y: Array, *, how: Windows) -> Array:

@@ -7,7 +7,7 @@ multiple of the stride, and there in output q + (phase + low - dilation u) / str
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -52,6 +52,19 @@ class Windows(NamedTuple):
     def number(self, place: Sequence[int]) -> int:
         """Where a place stands among the places."""
         return sum(u * math.prod(self.window[i + 1 :]) for i, u in enumerate(place))
+
+
+def reduce_by_xla(x: Array, start: Any, combine: Callable[..., Any], how: Windows) -> Array:
+    """What lies in each window, reduced by XLA's `reduce_window`."""
+    return lax.reduce_window(
+        x,
+        start,
+        combine,
+        (1, *how.window, 1),
+        (1, *how.stride, 1),
+        ((0, 0), *how.padding, (0, 0)),
+        window_dilation=(1, *how.dilation, 1),
+    )
 
 
 def folds(how: Windows) -> Iterator[Windows]:

@@ -33,13 +33,8 @@ def main(chosen):
         count = sum(p.numel() for p in references.build(name, None).parameters())
         values = {"parameters": np.array(count)}
         model = references.build(name, recipe.CLASSES).double()
+        references.calm(model)
         for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-            if type(module).__name__ == "StochasticDepth":
-                module.p = 0.0
-            if type(module).__name__ == "DropPath":
-                module.drop_prob = 0.0
             if isinstance(module, torch.nn.Hardsigmoid):  # PyTorch's slope is float32's 1/6
                 module.forward = lambda x: torch.nn.functional.relu6(x + 3) / 6
         state = model.state_dict()  # with versions beside it that some models ask for

@@ -20,6 +20,15 @@ def build(name, classes, **options):
     return timm().create_model(timm_names()[name], **options)
 
 
+def calm(model):
+    """Turn off what is random in training: dropout and stochastic depth."""
+    for module in model.modules():
+        if type(module).__name__ in ("Dropout", "StochasticDepth"):
+            module.p = 0.0
+        if type(module).__name__ == "DropPath":
+            module.drop_prob = 0.0
+
+
 def torchvision():
     """torchvision, beside a PyTorch built without its operators."""
     import torch

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -223,6 +224,7 @@ SHARDED = """
 import re
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from helpers import assert_close
 from jaxcnn.functional import avg_pool, conv, max_pool
 
 mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Auto,))
@@ -251,14 +253,18 @@ with jax.set_mesh(explicit):
     results.append(jax.jit(jax.grad(loss, (0, 1)))(params, jax.device_put(x, P("d"))))
 for result in results:
     for actual, wanted in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(np.asarray(actual), np.asarray(wanted), rtol=1e-4, atol=1e-4)
+        assert_close(actual, wanted, "float32 sums")
 print("partitioned")
 """
 
 
 def test_sharding(tmp_path):
     """Over the batch: one sum of the parameters' gradients, and nothing is gathered."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    flags = {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(Path(__file__).parent.parent),  # helpers
+    }
     done = subprocess.run(
         [sys.executable, "-c", SHARDED],
         env=os.environ | flags,
