@@ -1,8 +1,8 @@
 """Each operation of CNNs, forward and backward: ours beside `jax.lax` and PyTorch.
 
-All candidates take turns in one process, on 2 threads each. `ours` is what `jaxcnn.functional`
-calls, in the form that its table chooses; with `--forms` each form that fits is measured as well,
-which is how the table came about. `torch` is eager PyTorch with channels_last, where installed.
+All candidates take turns, on 2 threads each. `ours` is what `jaxcnn.functional` calls, in the form
+that its table chooses; with `--forms` each form that fits is measured as well, which is how the
+table came about. `torch` is eager PyTorch with channels_last, in a process of its own.
 
 Command:  python experiments/benchmark_operations.py
 Hardware: 2 CPU cores (AMD EPYC with AVX-512), jax 0.10.2, torch 2.13, float32
@@ -15,8 +15,6 @@ Result:   depthwise convolution takes 1/5 to 1/130 of lax's time, grouped kernel
 
 import contextlib
 import dataclasses
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -26,13 +24,11 @@ import numpy as np
 import tyro
 from jax import Array
 from recording import recorded, save, save_table
-from timing import interleaved
+from timing import TORCH, Call, Peer, interleaved
 
 from jaxcnn import lowering
 from jaxcnn.functional import avg_pool, batch_norm, conv, conv_transpose, max_pool
 from jaxcnn.lowering.choice import FORMS
-
-torch: Any = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
 
 
 class Conv(NamedTuple):
@@ -52,12 +48,21 @@ class Conv(NamedTuple):
 class Pool(NamedTuple):
     """Pooling of square images."""
 
+    kind: str
     batch: int
     size: int
     channels: int
     window: int
     stride: int
     padding: int = 0
+
+
+class Norm(NamedTuple):
+    """Batch norm of square images."""
+
+    batch: int
+    size: int
+    channels: int
 
 
 CONVS = {
@@ -96,16 +101,16 @@ TRANSPOSED = {
     "transposed 2x2/2": Conv(8, 28, 128, 64, 2, 2),
 }
 POOLS = {
-    "max 3x3/2": ("max", Pool(16, 112, 64, 3, 2, 1)),
-    "max 3x3/2, AlexNet": ("max", Pool(16, 55, 96, 3, 2)),
-    "max 2x2/2": ("max", Pool(64, 32, 64, 2, 2)),
-    "max 2x2/2, LeNet": ("max", Pool(128, 28, 6, 2, 2)),
-    "max 3x3/1": ("max", Pool(32, 28, 192, 3, 1, 1)),
-    "max 13x13/1": ("max", Pool(8, 13, 256, 13, 1, 6)),
-    "average 3x3/1": ("avg", Pool(32, 28, 192, 3, 1, 1)),
-    "average 2x2/2": ("avg", Pool(64, 32, 64, 2, 2)),
+    "max 3x3/2": Pool("max", 16, 112, 64, 3, 2, 1),
+    "max 3x3/2, AlexNet": Pool("max", 16, 55, 96, 3, 2),
+    "max 2x2/2": Pool("max", 64, 32, 64, 2, 2),
+    "max 2x2/2, LeNet": Pool("max", 128, 28, 6, 2, 2),
+    "max 3x3/1": Pool("max", 32, 28, 192, 3, 1, 1),
+    "max 13x13/1": Pool("max", 8, 13, 256, 13, 1, 6),
+    "average 3x3/1": Pool("avg", 32, 28, 192, 3, 1, 1),
+    "average 2x2/2": Pool("avg", 64, 32, 64, 2, 2),
 }
-NORMS = {"batch norm": (64, 32, 64), "batch norm, large map": (16, 56, 96)}
+NORMS = {"batch norm": Norm(64, 32, 64), "batch norm, large map": Norm(16, 56, 96)}
 
 Pass = tuple[Callable[..., Any], tuple[Array, ...]]
 
@@ -122,6 +127,8 @@ class Config:
     """Also every form that fits; nothing is written then."""
     options: bool = False
     """Ours and lax's compiled with `lowering.compiler_options()`."""
+    torch: str = TORCH
+    """A Python that has PyTorch, this one or another; none where empty."""
     label: str = ""
     """Ending of the record's name, for another machine or version."""
     smoke: bool = False
@@ -167,53 +174,11 @@ def gradient(f: Callable[[Array], Array], x: Array) -> dict[str, Pass]:
     }
 
 
-def pool_passes(kind: str, p: Pool) -> dict[str, Pass]:
+def pool_passes(p: Pool) -> dict[str, Pass]:
     """Both passes of pooling."""
-    pool = {"max": max_pool, "avg": avg_pool}[kind]
+    pool = {"max": max_pool, "avg": avg_pool}[p.kind]
     x = random(p.batch, p.size, p.size, p.channels)
     return gradient(lambda x: pool(x, p.window, stride=p.stride, padding=p.padding), x)
-
-
-def torch_conv(c: Conv, transposed: bool) -> dict[str, Callable[[], Any]]:
-    """PyTorch's three passes."""
-    x = torch.randn(c.batch, c.c_in, c.size, c.size)
-    shape = (c.c_in, c.c_out) if transposed else (c.c_out, c.c_in // c.groups)
-    kernel = torch.randn(*shape, c.window, c.window)
-    x, kernel = (a.to(memory_format=torch.channels_last) for a in (x, kernel))
-    two = [[n, n] for n in (c.stride, c.padding, c.dilation)]
-    options = (None, *two, transposed, [0, 0], c.groups)
-    with torch.no_grad():
-        y = torch.ops.aten.convolution(x, kernel, *options)
-    dy = torch.randn_like(y)
-
-    def back(*which: bool) -> Callable[[], Any]:
-        return lambda: torch.ops.aten.convolution_backward(dy, x, kernel, *options, [*which, False])
-
-    return {
-        "forward": lambda: torch.ops.aten.convolution(x, kernel, *options),
-        "by x": back(True, False),
-        "by kernel": back(False, True),
-    }
-
-
-def torch_pool(kind: str, p: Pool) -> dict[str, Callable[[], Any]]:
-    """PyTorch's both passes."""
-    x = torch.randn(p.batch, p.channels, p.size, p.size)
-    x = x.to(memory_format=torch.channels_last)
-    pool = {"max": torch.nn.functional.max_pool2d, "avg": torch.nn.functional.avg_pool2d}[kind]
-    y = pool(x, p.window, p.stride, p.padding)
-    return torch_gradient(lambda x: pool(x, p.window, p.stride, p.padding), x, torch.randn_like(y))
-
-
-def torch_gradient(f: Callable[[Any], Any], x: Any, dy: Any) -> dict[str, Callable[[], Any]]:
-    """PyTorch's forward pass, and both together."""
-    leaf = x.detach().requires_grad_()
-
-    def forward() -> None:
-        with torch.no_grad():
-            f(x)
-
-    return {"forward": forward, "gradient": lambda: torch.autograd.grad(f(leaf), leaf, dy)}
 
 
 def norm_passes(batch: int, size: int, c: int) -> dict[str, Pass]:
@@ -233,24 +198,16 @@ def stock_norm(batch: int, size: int, c: int) -> dict[str, Pass]:
     return gradient(lambda x: norm.apply(variables, x, mutable=["batch_stats"])[0], x)
 
 
-def torch_norm(batch: int, size: int, c: int) -> dict[str, Callable[[], Any]]:
-    """PyTorch's both passes."""
-    x = torch.randn(batch, c, size, size).to(memory_format=torch.channels_last)
-    one, zero = torch.ones(c), torch.zeros(c)
-    f = lambda x: torch.nn.functional.batch_norm(x, zero.clone(), one.clone(), one, zero, True)  # noqa: E731
-    return torch_gradient(f, x, torch.randn_like(x))
-
-
-def cases() -> Iterator[tuple[str, dict[str, Pass], dict[str, Pass] | None, Callable[[], Any]]]:
+def cases() -> Iterator[tuple[str, dict[str, Pass], dict[str, Pass] | None, tuple[str, Any]]]:
     """Name, our passes, the peer's passes where they are not ours under `use("xla")`, PyTorch's."""
     for name, c in CONVS.items():
-        yield name, conv_passes(c, False), None, lambda c=c: torch_conv(c, False)
+        yield name, conv_passes(c, False), None, ("conv", c._asdict() | {"transposed": False})
     for name, c in TRANSPOSED.items():
-        yield name, conv_passes(c, True), None, lambda c=c: torch_conv(c, True)
-    for name, (kind, p) in POOLS.items():
-        yield name, pool_passes(kind, p), None, lambda kind=kind, p=p: torch_pool(kind, p)
-    for name, sizes in NORMS.items():
-        yield name, norm_passes(*sizes), stock_norm(*sizes), lambda s=sizes: torch_norm(*s)
+        yield name, conv_passes(c, True), None, ("conv", c._asdict() | {"transposed": True})
+    for name, p in POOLS.items():
+        yield name, pool_passes(p), None, ("pool", p._asdict())
+    for name, n in NORMS.items():
+        yield name, norm_passes(*n), stock_norm(*n), ("norm", n._asdict())
 
 
 def compiled(f: Callable[..., Any], args: tuple[Array, ...], form: str | None, options: Any) -> Any:
@@ -261,15 +218,17 @@ def compiled(f: Callable[..., Any], args: tuple[Array, ...], form: str | None, o
 
 
 def measured(
-    passes: dict[str, Pass], peer: dict[str, Pass] | None, theirs: Any, config: Config
+    passes: dict[str, Pass],
+    stock: dict[str, Pass] | None,
+    torch: dict[str, Call],
+    config: Config,
 ) -> dict[str, dict[str, float]]:
     """Milliseconds of each candidate, by pass."""
     options = lowering.compiler_options() if config.options else {}
-    peers = theirs() if torch and not config.smoke else {}
     rows = {}
     for what, (f, args) in passes.items():
         calls = {"ours": compiled(f, args, None, options)}
-        other, other_args = peer[what] if peer else (f, args)
+        other, other_args = stock[what] if stock else (f, args)
         calls["lax"] = compiled(other, other_args, "xla", options)
         if config.forms:
             decision = lowering.explain(f, *args)
@@ -279,8 +238,8 @@ def measured(
                     fits = any(d.form == form for d in lowering.explain(f, *args))
                 if fits:
                     calls[form] = compiled(f, args, form, options)
-        if what in peers:
-            calls["torch"] = peers[what]
+        if what in torch:
+            calls["torch"] = torch[what]
         seconds = interleaved(calls, config.seconds, turns=3)
         rows[what] = {name: 1e3 * s for name, s in seconds.items()}
         rows[what]["lax / ours"] = rows[what]["lax"] / rows[what]["ours"]
@@ -291,19 +250,21 @@ def measured(
 
 def main(config: Config) -> dict[str, Any]:
     """Print and record a row for each pass of each operation."""
-    name = "benchmark_operations" + (f"_{config.label}" if config.label else "")
-    if torch and not config.smoke:
-        torch.set_num_threads(2)
+    name = "benchmark_operations" + (f"-{config.label}" if config.label else "")
+    peer = Peer(config.torch) if config.torch and not config.smoke else None
     if not config.smoke:
         lowering.keep_memory()
     chosen = ("LeNet 2", "max 2x2/2, LeNet") if config.smoke else config.names
     rows = {} if config.smoke or config.forms else recorded(name)
-    for operation, passes, peer, theirs in cases():
+    for operation, passes, stock, (maker, sizes) in cases():
         if chosen and not any(part in operation for part in chosen):
             continue
-        for what, row in measured(passes, peer, theirs, config).items():
+        torch = peer.calls(maker, **sizes) if peer else {}
+        for what, row in measured(passes, stock, torch, config).items():
             rows[f"{operation}, {what}"] = row
             print(f"{operation}, {what}:", {k: round(v, 2) for k, v in row.items()}, flush=True)
+        if peer:
+            peer.forget()
         if not config.smoke and not config.forms:
             save(name, rows)
     if not config.smoke and not config.forms:

@@ -3,7 +3,7 @@
 A step is forward, backward and a momentum update of random images at the sizes below. `flax` is the
 same model with what stock Flax modules call: `lax.conv_general_dilated`, `lax.reduce_window` and
 `flax.linen.BatchNorm` itself. `torch` is torchvision's model, eager; `torch_cl` the same in
-channels_last; `torch_compile` that one compiled. All take turns in one process.
+channels_last; `torch_compile` that one compiled. All take turns, PyTorch in a process of its own.
 
 Command:  python experiments/benchmark_training.py
 Hardware: 2 CPU cores (AMD EPYC with AVX-512), jax 0.10.2, torch 2.13, float32
@@ -15,12 +15,8 @@ Result:   a step takes 0.10 (EfficientNet-B0) to 0.89 (ResNet-18) of plain Flax'
 import contextlib
 import dataclasses
 import functools
-import importlib
-import importlib.util
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from statistics import geometric_mean
 from typing import Any
 from unittest import mock
@@ -33,11 +29,9 @@ import tyro
 from flax import linen as nn
 from jax import Array
 from recording import recorded, save, save_table
-from timing import interleaved
+from timing import TORCH, Call, Peer, interleaved
 
 from jaxcnn import lowering, models
-
-sys.path.append(str(Path(__file__).parent.parent / "tests" / "golden"))  # zoo_references
 
 SHAPES = {  # images, pixels
     "lenet": (128, 28),
@@ -64,7 +58,9 @@ class Config:
     names: tuple[str, ...] = tuple(SHAPES)
     """Models."""
     kinds: tuple[str, ...] = KINDS
-    """Of ours, flax, torch, torch_cl and torch_compile; PyTorch's only where it is installed."""
+    """Of ours, flax, torch, torch_cl and torch_compile."""
+    torch: str = TORCH
+    """A Python that has PyTorch and torchvision, this one or another; none where empty."""
     seconds: float = 20.0
     """How long the turns of one model last, about."""
     label: str = ""
@@ -97,7 +93,7 @@ def plain_flax() -> Iterator[None]:
         yield
 
 
-def jax_calls(name: str, kind: str) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+def jax_calls(name: str, kind: str) -> tuple[dict[str, Call], dict[str, float]]:
     """A training step and inference, compiled, and what compiling the step costs."""
     batch, size = SHAPES[name]
     off = {k: v for k, v in OFF.items() if k in models.defaults(name)}
@@ -146,61 +142,26 @@ def jax_calls(name: str, kind: str) -> tuple[dict[str, Callable[[], Any]], dict[
     return {"train": train, "infer": lambda: inference(evaluated, x).block_until_ready()}, cost
 
 
-def torch_calls(name: str, kind: str) -> dict[str, Callable[[], Any]]:
-    """The same of PyTorch's model."""
-    torch: Any = importlib.import_module("torch")
-    zoo_references = importlib.import_module("zoo_references")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    batch, size = SHAPES[name]
-    layout = torch.contiguous_format if kind == "torch" else torch.channels_last
-    aux = {"aux_logits": False} if name == "googlenet" else {}
-    lenet = name == "lenet"
-    model = zoo_references.lenet() if lenet else zoo_references.build(name, None, **aux)
-    zoo_references.calm(model)
-    model = model.to(device, memory_format=layout)
-    channels = models.entry(name).input_shape[2]
-    x = torch.randn(batch, channels, size, size).to(device, memory_format=layout)
-    labels = torch.randint(0, 10, (batch,)).to(device)
-    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
-    forward = torch.compile(model) if kind == "torch_compile" else model
-
-    def wait() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    def train() -> None:
-        model.train()
-        optimizer.zero_grad(set_to_none=True)
-        torch.nn.functional.cross_entropy(forward(x), labels).backward()
-        optimizer.step()
-        wait()
-
-    def infer() -> None:
-        model.eval()
-        with torch.no_grad():
-            forward(x)
-        wait()
-
-    return {"train": train, "infer": infer}
-
-
-def has_torch() -> bool:
-    """Whether PyTorch and torchvision can be compared with."""
-    return all(importlib.util.find_spec(module) for module in ("torch", "torchvision"))
-
-
-def measured(name: str, kinds: Sequence[str], seconds: float) -> dict[str, float]:
+def measured(
+    name: str, kinds: Sequence[str], peer: Peer | None, seconds: float
+) -> dict[str, float]:
     """Milliseconds of a step and of inference, and the costs of compiling, of one model."""
+    (batch, size), channels = SHAPES[name], models.entry(name).input_shape[2]
     calls, row = {}, {}
     for kind in kinds:
         if kind.startswith("torch"):
-            calls[kind] = torch_calls(name, kind)
+            assert peer is not None
+            calls[kind] = peer.calls(
+                "model", name=name, kind=kind, batch=batch, size=size, channels=channels
+            )
         else:
             calls[kind], costs = jax_calls(name, kind)
             row |= {f"{kind} {what}": value for what, value in costs.items()}
     for what in ("train", "infer"):
         taken = interleaved({kind: calls[kind][what] for kind in kinds}, seconds, turns=2)
         row |= {f"{kind} {what} ms": 1e3 * t for kind, t in taken.items()}
+    if peer:
+        peer.forget()
     return row
 
 
@@ -218,15 +179,15 @@ def ratios(rows: dict[str, dict[str, float]], kinds: Sequence[str]) -> dict[str,
 
 def main(config: Config) -> dict[str, Any]:
     """Print and record a row for each model."""
-    name = "benchmark_training" + (f"_{config.label}" if config.label else "")
-    torch = has_torch() and not config.smoke
-    kinds = [k for k in config.kinds if torch or not k.startswith("torch")]
+    name = "benchmark_training" + (f"-{config.label}" if config.label else "")
+    peer = Peer(config.torch) if config.torch and not config.smoke else None
+    kinds = [k for k in config.kinds if peer or not k.startswith("torch")]
     if config.smoke:
-        return measured("lenet", kinds, 0.0)
+        return measured("lenet", kinds, None, 0.0)
     lowering.keep_memory()
     rows = recorded(name).get("rows", {})
     for model in config.names:
-        rows[model] = measured(model, kinds, config.seconds)
+        rows[model] = measured(model, kinds, peer, config.seconds)
         print(model, {k: round(v, 1) for k, v in rows[model].items()}, flush=True)
         save(name, {"rows": rows, **ratios(rows, kinds)})
     save_table(name, {m: {k: f"{v:.1f}" for k, v in row.items()} for m, row in rows.items()})

@@ -1,11 +1,19 @@
-"""How the benchmarks take time: all candidates by turns in one process, after warm-up."""
+"""How the benchmarks take time: all candidates by turns, after warm-up."""
 
+import functools
+import importlib.util
+import json
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median
+from typing import Any
 
-Call = Callable[[], object]  # returns when the work is done
+TORCH = sys.executable if importlib.util.find_spec("torch") else ""  # a Python that has it
+Call = Callable[[], object]  # returns when the work is done; if a float, then the seconds it took
 TURN = 0.025  # seconds that a turn lasts at least
 REST = 0.01  # seconds between turns: the threads of the one before go on spinning for a while
 
@@ -39,5 +47,36 @@ def interleaved(calls: Mapping[str, Call], seconds: float, turns: int = 3) -> di
 def elapsed(call: Call) -> float:
     """Seconds of one call."""
     began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    told = call()
+    return told if isinstance(told, float) else time.perf_counter() - began
+
+
+class Peer:
+    """PyTorch, in the process of a Python that has it."""
+
+    def __init__(self, python: str) -> None:
+        """Start it, which raises RuntimeError where that Python has no PyTorch."""
+        self._command = [python, str(Path(__file__).parent / "torch_peer.py")]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True)
+        self.forget()
+
+    def calls(self, maker: str, **options: Any) -> dict[str, Call]:
+        """Calls by name, which `torch_peer` makes."""
+        number, names = self._ask("make", maker, options)
+        return {name: functools.partial(self._ask, "run", number, name) for name in names}
+
+    def forget(self) -> None:
+        """Let go of all calls made so far."""
+        self._ask("forget")
+
+    def _ask(self, *request: Any) -> Any:
+        to, answers = self._process.stdin, self._process.stdout
+        assert to is not None
+        assert answers is not None
+        try:
+            print(json.dumps(request), file=to, flush=True)
+            return json.loads(answers.readline())
+        except (BrokenPipeError, json.JSONDecodeError) as error:
+            message = f"Peer: `{' '.join(self._command)}` ended at the request {request}."
+            raise RuntimeError(message) from error

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.interpreters import ad, batching
 
-from jaxcnn.lowering import depthwise, grouped, products, rows, strided
+from jaxcnn.lowering import depthwise, grouped, products, rows, strided, winograd
 from jaxcnn.lowering.operations import Operation, bind, like, operation
 from jaxcnn.lowering.windows import Windows
 
@@ -64,6 +64,8 @@ conv_p = operation(
         "dot": products.conv,
         "patches": products.conv,
         "rows": lambda x, kernel, *, how: rows.conv(conv, x, kernel, how=how),
+        "winograd2": functools.partial(winograd.conv, 2),
+        "winograd4": functools.partial(winograd.conv, 4),
     },
 )
 by_x_p = operation(
@@ -75,8 +77,9 @@ by_x_p = operation(
         "dot": products.by_x,
         "patches": products.by_x,
         "rows": lambda y, kernel, *, how: rows.by_x(by_x, y, kernel, how=how),
-        "phases": lambda y, kernel, *, how: strided.phases(conv, y, kernel, how=how),
-        "depth": lambda y, kernel, *, how: strided.depth(conv, y, kernel, how=how),
+        "depth": lambda y, kernel, *, how: strided.by_x(conv, y, kernel, how=how),
+        "winograd2": functools.partial(winograd.by_x, 2),
+        "winograd4": functools.partial(winograd.by_x, 4),
     },
 )
 by_kernel_p = operation(
@@ -88,6 +91,8 @@ by_kernel_p = operation(
         "blocks": lambda x, y, *, how: grouped.by_kernel(by_kernel, x, y, how=how),
         "dot": products.by_kernel,
         "patches": products.by_kernel,
+        "winograd2": functools.partial(winograd.by_kernel, 2),
+        "winograd4": functools.partial(winograd.by_kernel, 4),
     },
 )
 

@@ -12,9 +12,10 @@ TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
 def compiler_options() -> dict[str, str | bool]:
     """XLA's options that measure ahead on this platform, for `jax.jit(compiler_options=...)`.
 
-    On a CPU they leave convolutions to XLA's own kernels instead of the YNN library's: gradients of
-    3x3 kernels take 1.2 to 2.3 times less time. `jax.jit` takes options only where it is
-    outermost: not inside another `jit`, a `scan` or a `grad`.
+    On a CPU they leave convolutions to XLA's own kernels instead of the YNN library's (gradients of
+    3x3 kernels take 1.2 to 2.3 times less time) and, from jax 0.12 on, to the oneDNN library where
+    it serves them (whole training steps take up to 1.14 times less). `jax.jit` takes options only
+    where it is outermost: not inside another `jit`, a `scan` or a `grad`.
 
     Returns:
         no options on a GPU or TPU.
@@ -28,9 +29,14 @@ def compiler_options() -> dict[str, str | bool]:
     if jax.default_backend() != "cpu":
         return {}
     kinds = ("DOT", "REDUCE", "INDIVIDUAL_DOT")
-    return {
+    options: dict[str, str | bool] = {
         "xla_cpu_experimental_ynn_fusion_type": ",".join(f"LIBRARY_FUSION_TYPE_{k}" for k in kinds)
     }
+    if jax.__version_info__ >= (0, 12):  # XLA rewrites nothing for it before
+        options |= dict.fromkeys(
+            ("xla_cpu_use_onednn", "xla_cpu_experimental_onednn_custom_call"), True
+        )
+    return options
 
 
 def keep_memory() -> bool:

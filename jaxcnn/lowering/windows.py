@@ -93,7 +93,7 @@ def folds(how: Windows) -> Iterator[Windows]:
 
 def under(x: Array, how: Windows, fill: Any = 0) -> Iterator[Array]:
     """What lies under each place of the windows, b *out c, in the places' order."""
-    x = padded(x, _whole(how), fill)
+    x = padded(x, whole(how), fill)
     for place in how.places:
         start = [d * u for d, u in zip(how.dilation, place, strict=True)]
         yield _strided(x, start, how.outputs, how.stride)
@@ -195,7 +195,7 @@ def wide(x: Array) -> Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _whole(how: Windows) -> list[tuple[int, int]]:
+def whole(how: Windows) -> list[tuple[int, int]]:
     """Padding up to the last pixel of the last window, and no further."""
     axes = zip(
         how.lengths, how.outputs, how.padding, how.window, how.dilation, how.stride, strict=True

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -5,7 +7,8 @@ import pytest
 from helpers import array, assert_close
 from jaxcnn import lowering
 from jaxcnn.functional import conv, max_pool
-from jaxcnn.lowering.choice import FITS, FORMS, RULES
+from jaxcnn.lowering.choice import FITS, FORMS, RULES, Case
+from jaxcnn.lowering.windows import Windows
 
 
 def form(f, *args):
@@ -18,6 +21,19 @@ def test_the_table_names_forms_that_exist():
         for rule in rules:
             assert rule.form in FITS[operation], f"{operation}: {rule.form}"
             assert rule.why
+
+
+def test_the_table_chooses_what_fits():
+    axes = {"lengths": (3, 30), "window": (1, 3, 13), "stride": (1, 2, 4), "dilation": (1, 2)}
+    for length, window, stride, dilation in itertools.product(*axes.values()):
+        for groups, c_in, c_out in ((1, 1, 6), (1, 3, 8), (1, 128, 128), (4, 1, 8), (4, 2, 8)):
+            two = [(n, n) for n in (length, window, stride)]
+            how = Windows(*two, ((6, 6),) * 2, (dilation,) * 2, groups)
+            case = Case(how, c_in, c_out)
+            for operation, rules in RULES.items():
+                rule = next((rule for rule in rules if rule.when(case)), None)
+                fits = rule is None or FITS[operation][rule.form](case)
+                assert fits, f"{operation}: {rule.form} for {case}"
 
 
 def test_use_xla_leaves_jax_s_operations():

@@ -32,6 +32,7 @@ GEOMETRIES = {
     "grouped": ((5, 4), 2, 6, 3, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "grouped, strided": ((6, 5), 3, 4, 2, (3, 2), (2, 1), ((1, 1), (0, 1)), (1, 1)),
     "many groups": ((4, 3), 17, 40, 10, (2, 2), (1, 1), ((0, 1), (0, 1)), (1, 1)),
+    "wide": ((7, 6), 128, 130, 1, (3, 3), (1, 1), ((1, 1), (-1, 2)), (1, 1)),
     "1D": ((9,), 2, 3, 1, (3,), (2,), ((1, 1),), (1,)),
     "3D": ((4, 5, 3), 2, 3, 1, (2, 3, 2), (2, 1, 1), ((0, 1), (1, 1), (0, 1)), (1, 1, 1)),
     "3D depthwise": ((4, 5, 3), 1, 2, 2, (2, 3, 2), (1, 2, 1), ((0, 1), (1, 1), (0, 1)), (1,) * 3),
@@ -97,6 +98,24 @@ def test_every_form_is_tested(x64):
         tested |= set(forms(f, *args))
     convolutions = ("conv", "conv_by_x", "conv_by_kernel")
     assert tested - {None} == {form for c in convolutions for form in FITS[c]} - {XLA}
+
+
+@pytest.mark.parametrize(("form", "limit"), [("winograd2", 2e-6), ("winograd4", 5e-5)])
+def test_winograd_s_error(form, limit):
+    f, args = convolution(lowering.conv_general_dilated, GEOMETRIES["wide"])
+    dy = array(*jax.eval_shape(f, *args).shape, seed=2)
+
+    def passes(x, kernel, dy):
+        y, back = jax.vjp(f, x, kernel)
+        return y, *back(dy)
+
+    with lowering.use(form):
+        actual = jax.jit(passes)(*args, dy)
+    with jax.enable_x64(True):
+        expected = passes(*(jnp.asarray(np.asarray(a), jnp.float64) for a in (*args, dy)))
+    for a, e in zip(actual, expected, strict=True):
+        error = np.abs(np.asarray(a, np.float64) - np.asarray(e)).max() / np.abs(e).max()
+        assert 0 < error <= limit
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

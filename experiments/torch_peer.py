@@ -1,0 +1,156 @@
+"""PyTorch's side of the benchmarks: a server that makes calls and tells how long they take.
+
+It runs in a process of its own, so that its Python may be another one than JAX's. `timing.Peer`
+starts it and speaks to it in lines of JSON.
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from timing import Call, elapsed
+
+torch: Any = importlib.import_module("torch")
+F: Any = importlib.import_module("torch.nn.functional")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+LAYOUTS = {"torch": torch.contiguous_format}  # channels_last for all others
+
+
+def conv(
+    batch: int,
+    size: int,
+    c_in: int,
+    c_out: int,
+    window: int,
+    stride: int,
+    padding: int,
+    groups: int,
+    dilation: int,
+    transposed: bool,
+) -> dict[str, Call]:
+    """The three passes of a convolution of square images."""
+    x = last(torch.randn(batch, c_in, size, size))
+    shape = (c_in, c_out) if transposed else (c_out, c_in // groups)
+    kernel = last(torch.randn(*shape, window, window))
+    two = [[n, n] for n in (stride, padding, dilation)]
+    options = (None, *two, transposed, [0, 0], groups)
+    with torch.no_grad():
+        y = torch.ops.aten.convolution(x, kernel, *options)
+    dy = torch.randn_like(y)
+
+    def back(*which: bool) -> Call:
+        return lambda: torch.ops.aten.convolution_backward(dy, x, kernel, *options, [*which, False])
+
+    return {
+        "forward": lambda: torch.ops.aten.convolution(x, kernel, *options),
+        "by x": back(True, False),
+        "by kernel": back(False, True),
+    }
+
+
+def pool(
+    kind: str, batch: int, size: int, channels: int, window: int, stride: int, padding: int
+) -> dict[str, Call]:
+    """Both passes of pooling of square images."""
+    x = last(torch.randn(batch, channels, size, size))
+    f = {"max": F.max_pool2d, "avg": F.avg_pool2d}[kind]
+    return gradient(lambda x: f(x, window, stride, padding), x)
+
+
+def norm(batch: int, size: int, channels: int) -> dict[str, Call]:
+    """Both passes of batch norm in training."""
+    x = last(torch.randn(batch, channels, size, size))
+    zero, one = torch.zeros(channels, device=DEVICE), torch.ones(channels, device=DEVICE)
+    return gradient(lambda x: F.batch_norm(x, zero.clone(), one.clone(), one, zero, True), x)
+
+
+def gradient(f: Callable[[Any], Any], x: Any) -> dict[str, Call]:
+    """The forward pass of a function of one array, and both together."""
+    leaf, dy = x.detach().requires_grad_(), torch.randn_like(f(x))
+
+    def forward() -> None:
+        with torch.no_grad():
+            f(x)
+
+    return {"forward": forward, "gradient": lambda: torch.autograd.grad(f(leaf), leaf, dy)}
+
+
+def model(name: str, kind: str, batch: int, size: int, channels: int) -> dict[str, Call]:
+    """A training step and inference of torchvision's model."""
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "golden"))
+    references = importlib.import_module("zoo_references")
+    layout = LAYOUTS.get(kind, torch.channels_last)
+    aux = {"aux_logits": False} if name == "googlenet" else {}
+    net = references.lenet() if name == "lenet" else references.build(name, None, **aux)
+    references.calm(net)
+    net = net.to(DEVICE, memory_format=layout)
+    x = torch.randn(batch, channels, size, size).to(DEVICE, memory_format=layout)
+    labels = torch.randint(0, 10, (batch,), device=DEVICE)
+    optimizer = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9)
+    forward = torch.compile(net) if kind == "torch_compile" else net
+
+    def train() -> None:
+        net.train()
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(forward(x), labels).backward()
+        optimizer.step()
+
+    def infer() -> None:
+        net.eval()
+        with torch.no_grad():
+            forward(x)
+
+    return {"train": train, "infer": infer}
+
+
+def last(x: Any) -> Any:
+    """On the device, channels_last."""
+    return x.to(DEVICE, memory_format=torch.channels_last)
+
+
+def waiting(call: Call) -> Call:
+    """A call that returns when its work is done."""
+    if DEVICE == "cpu":
+        return call
+
+    def waits() -> None:
+        call()
+        torch.cuda.synchronize()
+
+    return waits
+
+
+MAKERS: dict[str, Callable[..., dict[str, Call]]] = {
+    "conv": conv,
+    "pool": pool,
+    "norm": norm,
+    "model": model,
+}
+
+
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Answer ["make", maker, options], ["run", number, name] and ["forget"] until they end."""
+    made: list[dict[str, Call]] = []
+    for line in requests:
+        what, *rest = json.loads(line)
+        if what == "make":
+            maker, options = rest
+            made.append({name: waiting(call) for name, call in MAKERS[maker](**options).items()})
+            answer: Any = [len(made) - 1, list(made[-1])]
+        elif what == "run":
+            number, name = rest
+            answer = elapsed(made[number][name])
+        else:
+            answer = made.clear()
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.manual_seed(0)
+    answers, sys.stdout = sys.stdout, sys.stderr  # what PyTorch prints is no answer
+    serve(sys.stdin, answers)
