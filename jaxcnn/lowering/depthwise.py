@@ -6,43 +6,73 @@ of mostly zeros (20 to 100 times slower).
 """
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxcnn.lowering.windows import Windows, interleaved, meeting, padded, under, whole, wide
+from jaxcnn.lowering.windows import (
+    Windows,
+    backwards,
+    interleaved,
+    meeting,
+    padded,
+    under,
+    unpadded,
+    whole,
+    wide,
+)
 
 BLOCKS = 7  # of rows that are added up in one loop
+LARGE = 25  # taps
 TOGETHER = 7  # taps whose sums one loop keeps: more run out of registers
 
 
 def conv(x: Array, kernel: Array, *, how: Windows) -> Array:
     """y = sum over taps of the image under a tap times the tap."""
-    if how.groups == 1:
+    if how.groups == 1:  # the channel broadcasts
         return _halves(x, kernel, how)
-    return _sum(_each(x, kernel.shape[-1] // how.groups), kernel, how)
+    x = _each(x, kernel.shape[-1] // how.groups)
+    return _halves(x, kernel, how) if _large(how) else _sum(x, kernel, how)
 
 
 def by_x(y: Array, kernel: Array, *, how: Windows) -> Array:
     """x = sum over the taps that meet a pixel of the outputs there times the tap."""
+    many = kernel.shape[-1] // how.groups
+    if _large(how) and many == max(how.stride) == 1:
+        return conv(y, jnp.flip(kernel, range(len(how.window))), how=backwards(how))
     taps = wide(kernel.reshape(-1, kernel.shape[-1]))
     x = interleaved(((t * taps[u] for u, t in met) for met in meeting(wide(y), how)), how)
-    many = kernel.shape[-1] // how.groups
     if many > 1:
         x = x.reshape(*x.shape[:-1], how.groups, many).sum(axis=-1)
     return x.astype(kernel.dtype)
 
 
 def by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
-    """Each tap is the sum over all pixels of the image under it times the output.
+    """Each tap is the sum over all pixels of the image under it times the output."""
+    dtype = x.dtype
+    x, y = wide(_each(x, y.shape[-1] // how.groups)), wide(y)
+    if not _large(how):
+        return _correlation(x, y, how).astype(dtype)
+    (k, *window), (s, *_), (d, *_) = how.window, how.stride, how.dilation
+    x = padded(x, whole(how))
+    needs = (how.outputs[0] - 1) * s + 1
+    row = unpadded(how)._replace(lengths=(needs, *x.shape[2:-1]), window=(1, *window))
+
+    def taps(u: Array) -> Array:
+        return _correlation(lax.dynamic_slice_in_dim(x, u * d, needs, axis=1), y, row)
+
+    return lax.map(taps, jnp.arange(k)).reshape(*how.window, 1, -1).astype(dtype)
+
+
+def _correlation(x: Array, y: Array, how: Windows) -> Array:
+    """The kernel, whose taps are spelled out.
 
     Blocks of rows are added up first, then rows, in loops that keep the sums of a few taps: a sum
     over all pixels at once, or a loop for each tap, takes 2 to 6 times as long, and to compile. The
     batch is left to a plain sum, which XLA can divide among devices.
     """
-    dtype = x.dtype
-    x, y = wide(_each(x, y.shape[-1] // how.groups)), wide(y)
     b, rows, *others = y.shape
     blocks = max(n for n in range(1, BLOCKS + 1) if rows % n == 0)
     shape = (b, blocks, rows // blocks, *others)
@@ -53,20 +83,19 @@ def by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
         some = _sums(products[i::loops])
         totals[i::loops] = _sums(lax.optimization_barrier(some))
     kernel = jnp.stack(totals).sum(axis=range(1, totals[0].ndim))
-    return kernel.reshape(*how.window, 1, y.shape[-1]).astype(dtype)
+    return kernel.reshape(*how.window, 1, y.shape[-1])
 
 
 def _halves(x: Array, kernel: Array, how: Windows) -> Array:
-    """y of a grey image, whose channel broadcasts: first half its rows, then the others.
+    """y, first half its rows, then the others: XLA does not fuse a loop with what uses its result.
 
-    XLA does not fuse a loop with what uses its result. Else max pooling after it, say, takes slices
-    of the sum itself, 4 times as slowly as the sum and the pooling of its result.
+    Else each of several uses adds up the taps anew, and max pooling, which takes slices, slowly.
     """
     rows, (s, *_), (k, *_), (d, *_) = how.outputs[0], how.stride, how.window, how.dilation
     half = -(-rows // 2)
     needs = (half - 1) * s + d * (k - 1) + 1
     x = padded(x, whole(how))
-    part = how._replace(lengths=(needs, *x.shape[2:-1]), padding=((0, 0),) * len(how.window))
+    part = unpadded(how)._replace(lengths=(needs, *x.shape[2:-1]))
 
     def step(i: Array, y: Array) -> Array:
         first = i * (rows - half)
@@ -88,6 +117,11 @@ def _sums(parts: Sequence[Array]) -> Sequence[Array]:
     """The sum of each over its second axis, all in one loop."""
     zeros = (jnp.zeros((), parts[0].dtype),) * len(parts)
     return lax.reduce(tuple(parts), zeros, lambda a, b: tuple(map(lax.add, a, b)), (1,))
+
+
+def _large(how: Windows) -> bool:
+    """The window has so many taps that spelling them out in each use takes long to compile."""
+    return math.prod(how.window) > LARGE
 
 
 def _each(x: Array, many: int) -> Array:

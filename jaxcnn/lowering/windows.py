@@ -190,6 +190,18 @@ def padded(x: Array, pairs: Sequence[tuple[int, int]], fill: Any = 0) -> Array:
     return lax.optimization_barrier(lax.pad(x, np.asarray(fill, x.dtype), config))
 
 
+def unpadded(how: Windows) -> Windows:
+    """The same windows over images that have their padding."""
+    return how._replace(padding=((0, 0),) * len(how.window))
+
+
+def backwards(how: Windows) -> Windows:
+    """The windows over y whose flipped kernel gives x, where the stride is 1."""
+    axes = zip(how.window, how.dilation, how.padding, strict=True)
+    padding = tuple((d * (k - 1) - low, d * (k - 1) - high) for k, d, (low, high) in axes)
+    return how._replace(lengths=how.outputs, padding=padding)
+
+
 def wide(x: Array) -> Array:
     """Numbers narrower than float32 as float32: sums and statistics need its digits."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

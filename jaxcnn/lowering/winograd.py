@@ -10,13 +10,14 @@ Reference:
     https://arxiv.org/abs/1509.09308.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxcnn.lowering.windows import Windows, padded, wide
+from jaxcnn.lowering.windows import Windows, backwards, padded, wide
 
 # By m: B', G and A'.
 MATRICES = {
@@ -54,9 +55,8 @@ def conv(m: int, x: Array, kernel: Array, *, how: Windows) -> Array:
 
 def by_x(m: int, y: Array, kernel: Array, *, how: Windows) -> Array:
     """x, by the convolution of y with the kernel turned round."""
-    padding = tuple((2 - low, 2 - high) for low, high in how.padding)
     turned = _kernel(m, wide(jnp.flip(kernel, (0, 1))), how)
-    x = _outputs(m, y, turned, 2, how._replace(lengths=how.outputs, padding=padding))
+    x = _outputs(m, y, turned, 2, backwards(how))
     return x.astype(kernel.dtype)
 
 
@@ -114,8 +114,8 @@ def _counts(m: int, how: Windows) -> list[int]:
 
 def _linear(matrix: np.ndarray, a: Array, how: Windows) -> Array:
     """The matrix times the first axis."""
-    matrix = jnp.asarray(matrix, a.dtype)
-    return lax.dot_general(matrix, a, (((1,), (0,)), ((), ())), precision=how.precision)
+    left = jnp.asarray(matrix, a.dtype)
+    return lax.dot_general(left, a, (((1,), (0,)), ((), ())), precision=how.precision)
 
 
 def _both(matrix: np.ndarray, tiles: Tiles) -> Tiles:
@@ -127,7 +127,7 @@ def _both(matrix: np.ndarray, tiles: Tiles) -> Tiles:
 def _times(matrix: np.ndarray, parts: Sequence[Array]) -> list[Array]:
     """Spelled out, for most entries are 0, 1 or -1."""
     rows = ([c * p for c, p in zip(row, parts, strict=True) if c] for row in matrix.tolist())
-    return [sum(terms[1:], start=terms[0]) for terms in rows]
+    return [functools.reduce(lax.add, terms) for terms in rows]
 
 
 def _stacked(tiles: Tiles) -> Array:
