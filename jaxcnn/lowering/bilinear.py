@@ -73,7 +73,7 @@ by_x_p = operation(
     {
         "xla": xla_by_x,
         "shifts": depthwise.by_x,
-        "blocks": lambda y, kernel, *, how: grouped.unrolled(by_x, y, kernel, how=how),
+        "blocks": lambda y, kernel, *, how: grouped.conv(by_x, y, kernel, how=how),
         "dot": products.by_x,
         "patches": products.by_x,
         "rows": lambda y, kernel, *, how: rows.by_x(by_x, y, kernel, how=how),

@@ -7,37 +7,22 @@ a product of few channels wastes more than that. A value that is not finite spre
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxcnn.lowering.windows import Windows
 
 WIDE = 32  # channels of a block's input
-UNROLLED = (
-    8  # blocks; more go through a loop, 1.2 times as slow and up to 5 times faster to compile
-)
+MANY = 8  # blocks, or wider ones: each takes time to compile
 
 Dense = Callable[..., Array]
 
 
-def unrolled(dense: Dense, x: Array, kernel: Array, *, how: Windows) -> Array:
+def conv(dense: Dense, x: Array, kernel: Array, *, how: Windows) -> Array:
     """y, or with `dense` by x, x, block by block: both are cut by their channels."""
     blocks = _blocks(how, kernel.shape[-2])
     one, kernels = how._replace(groups=1), _block_diagonal(kernel, how.groups, blocks)
     parts = zip(jnp.split(x, blocks, axis=-1), kernels, strict=True)
     return jnp.concatenate([dense(a, b, how=one) for a, b in parts], axis=-1)
-
-
-def conv(dense: Dense, x: Array, kernel: Array, *, how: Windows) -> Array:
-    """y, block by block; of many blocks in a loop."""
-    blocks = _blocks(how, kernel.shape[-2])
-    if blocks <= UNROLLED:
-        return unrolled(dense, x, kernel, how=how)
-    one, kernels = how._replace(groups=1), _block_diagonal(kernel, how.groups, blocks)
-    *front, c = x.shape
-    parts = jnp.moveaxis(x.reshape(*front, blocks, c // blocks), -2, 0)
-    y = lax.map(lambda part: dense(*part, how=one), (parts, jnp.stack(kernels)))
-    y = jnp.moveaxis(y, 0, -2)
-    return y.reshape(*y.shape[:-2], blocks * y.shape[-1])
 
 
 def by_kernel(dense: Dense, x: Array, y: Array, *, how: Windows) -> Array:
@@ -50,10 +35,11 @@ def by_kernel(dense: Dense, x: Array, y: Array, *, how: Windows) -> Array:
 
 
 def _blocks(how: Windows, channels: int) -> int:
-    """How many blocks, each of as many groups as do not go beyond `WIDE` channels."""
+    """How many blocks, each of as many groups as fit into its width."""
     n = how.groups
+    wide = max(WIDE, n * channels // MANY)
     divisors = [d for d in range(1, n + 1) if n % d == 0]
-    return n // max(d for d in divisors if d == 1 or d * channels <= WIDE)
+    return n // max(d for d in divisors if d == 1 or d * channels <= wide)
 
 
 def _block_diagonal(kernel: Array, groups: int, blocks: int) -> Sequence[Array]:
