@@ -2,7 +2,8 @@
 
 All candidates take turns, on 2 threads each. `ours` is what `jaxcnn.functional` calls, in the form
 that its table chooses; with `--forms` each form that fits is measured as well, which is how the
-table came about. `torch` is eager PyTorch with channels_last, in a process of its own.
+table came about. `torch` is eager PyTorch with channels_last, in a process of its own. `of peak` is
+our rate, counted in the products of direct convolution, over that of a matrix product by turns.
 
 Command:  python experiments/benchmark_operations.py
 Hardware: 2 CPU cores (AMD EPYC with AVX-512), jax 0.10.2, torch 2.13, float32
@@ -43,6 +44,14 @@ class Conv(NamedTuple):
     padding: int = 0
     groups: int = 1
     dilation: int = 1
+
+    def flops(self, transposed: bool) -> float:
+        """Of each of its passes, a multiplication and an addition counted as two."""
+        outputs = (
+            self.size + 2 * self.padding - self.dilation * (self.window - 1) - 1
+        ) // self.stride + 1
+        pixels = self.batch * (self.size if transposed else outputs) ** 2
+        return 2.0 * pixels * self.window**2 * self.c_in * self.c_out / self.groups
 
 
 class Pool(NamedTuple):
@@ -112,6 +121,8 @@ POOLS = {
 }
 NORMS = {"batch norm": Norm(64, 32, 64), "batch norm, large map": Norm(16, 56, 96)}
 
+PRODUCT = 1024  # rows and columns of the matrices whose product is the peak
+
 Pass = tuple[Callable[..., Any], tuple[Array, ...]]
 
 
@@ -166,12 +177,14 @@ def conv_passes(c: Conv, transposed: bool) -> dict[str, Pass]:
 
 
 def gradient(f: Callable[[Array], Array], x: Array) -> dict[str, Pass]:
-    """The forward pass and the gradient of a function of one array."""
+    """The forward pass of a function of one array, and both passes together."""
     dy = random(*jax.eval_shape(f, x).shape, seed=1)
-    return {
-        "forward": (f, (x,)),
-        "gradient": (lambda x, dy: jax.vjp(f, x)[1](dy)[0], (x, dy)),
-    }
+
+    def both(x: Array, dy: Array) -> tuple[Array, Array]:
+        y, back = jax.vjp(f, x)
+        return y, *back(dy)
+
+    return {"forward": (f, (x,)), "forward and back": (both, (x, dy))}
 
 
 def pool_passes(p: Pool) -> dict[str, Pass]:
@@ -198,16 +211,26 @@ def stock_norm(batch: int, size: int, c: int) -> dict[str, Pass]:
     return gradient(lambda x: norm.apply(variables, x, mutable=["batch_stats"])[0], x)
 
 
-def cases() -> Iterator[tuple[str, dict[str, Pass], dict[str, Pass] | None, tuple[str, Any]]]:
-    """Name, our passes, the peer's passes where they are not ours under `use("xla")`, PyTorch's."""
-    for name, c in CONVS.items():
-        yield name, conv_passes(c, False), None, ("conv", c._asdict() | {"transposed": False})
-    for name, c in TRANSPOSED.items():
-        yield name, conv_passes(c, True), None, ("conv", c._asdict() | {"transposed": True})
+class Case(NamedTuple):
+    """An operation to measure."""
+
+    name: str
+    passes: dict[str, Pass]
+    torch: tuple[str, dict[str, Any]]  # what `torch_peer` makes, of these sizes
+    flops: float | None = None  # of each pass
+    stock: dict[str, Pass] | None = None  # the peer's, where it is not ours under `use("xla")`
+
+
+def cases() -> Iterator[Case]:
+    """All operations, one after the other."""
+    for transposed, convs in ((False, CONVS), (True, TRANSPOSED)):
+        for name, c in convs.items():
+            torch = ("conv", c._asdict() | {"transposed": transposed})
+            yield Case(name, conv_passes(c, transposed), torch, c.flops(transposed))
     for name, p in POOLS.items():
-        yield name, pool_passes(p), None, ("pool", p._asdict())
+        yield Case(name, pool_passes(p), ("pool", p._asdict()))
     for name, n in NORMS.items():
-        yield name, norm_passes(*n), stock_norm(*n), ("norm", n._asdict())
+        yield Case(name, norm_passes(*n), ("norm", n._asdict()), stock=stock_norm(*n))
 
 
 def compiled(f: Callable[..., Any], args: tuple[Array, ...], form: str | None, options: Any) -> Any:
@@ -218,21 +241,16 @@ def compiled(f: Callable[..., Any], args: tuple[Array, ...], form: str | None, o
 
 
 def measured(
-    passes: dict[str, Pass],
-    stock: dict[str, Pass] | None,
-    torch: dict[str, Call],
-    config: Config,
-) -> dict[str, dict[str, float]]:
-    """Milliseconds of each candidate, by pass."""
+    case: Case, torch: dict[str, Call], product: Call, config: Config
+) -> dict[str, dict[str, Any]]:
+    """Our form, milliseconds of each candidate and ratios, by pass."""
     options = lowering.compiler_options() if config.options else {}
     rows = {}
-    for what, (f, args) in passes.items():
+    for what, (f, args) in case.passes.items():
         calls = {"ours": compiled(f, args, None, options)}
-        other, other_args = stock[what] if stock else (f, args)
+        other, other_args = case.stock[what] if case.stock else (f, args)
         calls["lax"] = compiled(other, other_args, "xla", options)
         if config.forms:
-            decision = lowering.explain(f, *args)
-            calls["ours"].__name__ = decision[0].form if decision else "-"
             for form in FORMS:
                 with lowering.use(form):
                     fits = any(d.form == form for d in lowering.explain(f, *args))
@@ -240,12 +258,24 @@ def measured(
                     calls[form] = compiled(f, args, form, options)
         if what in torch:
             calls["torch"] = torch[what]
-        seconds = interleaved(calls, config.seconds, turns=3)
-        rows[what] = {name: 1e3 * s for name, s in seconds.items()}
-        rows[what]["lax / ours"] = rows[what]["lax"] / rows[what]["ours"]
-        if "torch" in calls:
-            rows[what]["torch / ours"] = rows[what]["torch"] / rows[what]["ours"]
+        if case.flops:
+            calls["product"] = product
+        ms = {name: 1e3 * s for name, s in interleaved(calls, config.seconds, turns=3).items()}
+        row = rows[what] = {
+            "form": " ".join(decision.form for decision in lowering.explain(f, *args)),
+            **{name: t for name, t in ms.items() if name != "product"},
+            "lax / ours": ms["lax"] / ms["ours"],
+        }
+        if "torch" in ms:
+            row["torch / ours"] = ms["torch"] / ms["ours"]
+        if case.flops:
+            row["of peak"] = (case.flops / ms["ours"]) / (2 * PRODUCT**3 / ms["product"])
     return rows
+
+
+def rounded(row: dict[str, Any]) -> dict[str, str]:
+    """A row for people."""
+    return {key: v if isinstance(v, str) else f"{v:.2f}" for key, v in row.items()}
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -256,19 +286,22 @@ def main(config: Config) -> dict[str, Any]:
         lowering.keep_memory()
     chosen = ("LeNet 2", "max 2x2/2, LeNet") if config.smoke else config.names
     rows = {} if config.smoke or config.forms else recorded(name)
-    for operation, passes, stock, (maker, sizes) in cases():
-        if chosen and not any(part in operation for part in chosen):
+    matrix = random(PRODUCT, PRODUCT)
+    product = compiled(jnp.matmul, (matrix, matrix), None, {})
+    for case in cases():
+        if chosen and not any(part in case.name for part in chosen):
             continue
+        maker, sizes = case.torch
         torch = peer.calls(maker, **sizes) if peer else {}
-        for what, row in measured(passes, stock, torch, config).items():
-            rows[f"{operation}, {what}"] = row
-            print(f"{operation}, {what}:", {k: round(v, 2) for k, v in row.items()}, flush=True)
+        for what, row in measured(case, torch, product, config).items():
+            rows[f"{case.name}, {what}"] = row
+            print(f"{case.name}, {what}:", rounded(row), flush=True)
         if peer:
             peer.forget()
         if not config.smoke and not config.forms:
             save(name, rows)
     if not config.smoke and not config.forms:
-        save_table(name, {k: {c: f"{v:.2f}" for c, v in row.items()} for k, row in rows.items()})
+        save_table(name, {key: rounded(row) for key, row in rows.items()})
     return rows
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-TORCH = sys.executable if importlib.util.find_spec("torch") else ""  # a Python that has it
+HAS_TORCH = all(importlib.util.find_spec(name) for name in ("torch", "torchvision"))
+TORCH = sys.executable if HAS_TORCH else ""  # a Python that has it
 Call = Callable[[], object]  # returns when the work is done; if a float, then the seconds it took
 TURN = 0.025  # seconds that a turn lasts at least
 REST = 0.01  # seconds between turns: the threads of the one before go on spinning for a while
@@ -55,11 +56,11 @@ class Peer:
     """PyTorch, in the process of a Python that has it."""
 
     def __init__(self, python: str) -> None:
-        """Start it, which raises RuntimeError where that Python has no PyTorch."""
+        """Start it; raises OSError where there is no such Python, RuntimeError without PyTorch."""
         self._command = [python, str(Path(__file__).parent / "torch_peer.py")]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True)
-        self.forget()
+        self._answer()
 
     def calls(self, maker: str, **options: Any) -> dict[str, Call]:
         """Calls by name, which `torch_peer` makes."""
@@ -71,12 +72,13 @@ class Peer:
         self._ask("forget")
 
     def _ask(self, *request: Any) -> Any:
-        to, answers = self._process.stdin, self._process.stdout
-        assert to is not None
-        assert answers is not None
-        try:
-            print(json.dumps(request), file=to, flush=True)
-            return json.loads(answers.readline())
-        except (BrokenPipeError, json.JSONDecodeError) as error:
-            message = f"Peer: `{' '.join(self._command)}` ended at the request {request}."
-            raise RuntimeError(message) from error
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            with self._process:  # closes the pipes
+                raise RuntimeError(f"Peer: `{' '.join(self._command)}` has ended.")
+        return json.loads(line)

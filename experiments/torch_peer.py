@@ -17,7 +17,6 @@ from timing import Call, elapsed
 torch: Any = importlib.import_module("torch")
 F: Any = importlib.import_module("torch.nn.functional")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-LAYOUTS = {"torch": torch.contiguous_format}  # channels_last for all others
 
 
 def conv(
@@ -76,14 +75,14 @@ def gradient(f: Callable[[Any], Any], x: Any) -> dict[str, Call]:
         with torch.no_grad():
             f(x)
 
-    return {"forward": forward, "gradient": lambda: torch.autograd.grad(f(leaf), leaf, dy)}
+    return {"forward": forward, "forward and back": lambda: torch.autograd.grad(f(leaf), leaf, dy)}
 
 
 def model(name: str, kind: str, batch: int, size: int, channels: int) -> dict[str, Call]:
     """A training step and inference of torchvision's model."""
     sys.path.append(str(Path(__file__).parent.parent / "tests" / "golden"))
     references = importlib.import_module("zoo_references")
-    layout = LAYOUTS.get(kind, torch.channels_last)
+    layout = torch.contiguous_format if kind == "torch" else torch.channels_last
     aux = {"aux_logits": False} if name == "googlenet" else {}
     net = references.lenet() if name == "lenet" else references.build(name, None, **aux)
     references.calm(net)
@@ -133,8 +132,9 @@ MAKERS: dict[str, Callable[..., dict[str, Call]]] = {
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer ["make", maker, options], ["run", number, name] and ["forget"] until they end."""
+    """Say that it is there; answer ["make", maker, options], ["run", number, name], ["forget"]."""
     made: list[dict[str, Call]] = []
+    print("null", file=answers, flush=True)
     for line in requests:
         what, *rest = json.loads(line)
         if what == "make":
@@ -152,5 +152,6 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
-    answers, sys.stdout = sys.stdout, sys.stderr  # what PyTorch prints is no answer
-    serve(sys.stdin, answers)
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)  # what PyTorch prints is no answer
+        serve(sys.stdin, answers)

@@ -1,10 +1,12 @@
 """Every file in experiments/ that has a `main` runs two steps; and what these runs claim."""
 
 import importlib.util
+import io
 import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -75,6 +77,32 @@ def test_record(load, monkeypatch, tmp_path, capsys):
     lines = (tmp_path / "results" / "some.md").read_text("utf-8").splitlines()
     assert lines[0] == "|  | loss | steps |"
     assert lines[2:] == ["| tiny | 0.5 | 2 |", "| small | 1 |  |"]
+
+
+def test_torch_peer_serves(load, monkeypatch):
+    load("timing")
+    torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "torch.nn.functional", SimpleNamespace())
+    peer = load("torch_peer")
+    called = []
+    monkeypatch.setitem(peer.MAKERS, "pool", lambda size: {"forward": lambda: called.append(size)})
+    requests = [["make", "pool", {"size": 3}], ["run", 0, "forward"], ["forget"]]
+    answers = io.StringIO()
+    peer.serve(io.StringIO("".join(json.dumps(r) + "\n" for r in requests)), answers)
+    ready, made, seconds, end = map(json.loads, answers.getvalue().splitlines())
+    assert (ready, made, end) == (None, [0, ["forward"]], None)
+    assert seconds > 0
+    assert called == [3]
+
+
+def test_peer_without_torch(load, monkeypatch, tmp_path):
+    timing = load("timing")
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('none here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"Peer: .*torch_peer.py` has ended"):
+        timing.Peer(sys.executable)
 
 
 def test_smallest_networks(load):

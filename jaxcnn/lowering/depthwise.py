@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -31,10 +32,11 @@ TOGETHER = 7  # taps whose sums one loop keeps: more run out of registers
 
 def conv(x: Array, kernel: Array, *, how: Windows) -> Array:
     """y = sum over taps of the image under a tap times the tap."""
-    if how.groups == 1:  # the channel broadcasts
-        return _halves(x, kernel, how)
-    x = _each(x, kernel.shape[-1] // how.groups)
-    return _halves(x, kernel, how) if _large(how) else _sum(x, kernel, how)
+    if how.groups > 1:  # a single channel broadcasts
+        x = _each(x, kernel.shape[-1] // how.groups)
+    if how.groups == 1 or _large(how):
+        return _apart(x, kernel, how)
+    return _sum(x, kernel, how)
 
 
 def by_x(y: Array, kernel: Array, *, how: Windows) -> Array:
@@ -54,7 +56,7 @@ def by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
     dtype = x.dtype
     x, y = wide(_each(x, y.shape[-1] // how.groups)), wide(y)
     if not _large(how):
-        return _correlation(x, y, how).astype(dtype)
+        return _over_batch(_correlation(x, y, how), how).astype(dtype)
     (k, *window), (s, *_), (d, *_) = how.window, how.stride, how.dilation
     x = padded(x, whole(how))
     needs = (how.outputs[0] - 1) * s + 1
@@ -63,15 +65,14 @@ def by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
     def taps(u: Array) -> Array:
         return _correlation(lax.dynamic_slice_in_dim(x, u * d, needs, axis=1), y, row)
 
-    return lax.map(taps, jnp.arange(k)).reshape(*how.window, 1, -1).astype(dtype)
+    return _over_batch(lax.map(taps, jnp.arange(k)), how).astype(dtype)
 
 
 def _correlation(x: Array, y: Array, how: Windows) -> Array:
-    """The kernel, whose taps are spelled out.
+    """Each example's kernel, taps b c, the taps spelled out.
 
     Blocks of rows are added up first, then rows, in loops that keep the sums of a few taps: a sum
-    over all pixels at once, or a loop for each tap, takes 2 to 6 times as long, and to compile. The
-    batch is left to a plain sum, which XLA can divide among devices.
+    over all pixels at once, or a loop for each tap, takes 2 to 6 times as long, and to compile.
     """
     b, rows, *others = y.shape
     blocks = max(n for n in range(1, BLOCKS + 1) if rows % n == 0)
@@ -82,28 +83,37 @@ def _correlation(x: Array, y: Array, how: Windows) -> Array:
     for i in range(loops):
         some = _sums(products[i::loops])
         totals[i::loops] = _sums(lax.optimization_barrier(some))
-    kernel = jnp.stack(totals).sum(axis=range(1, totals[0].ndim))
-    return kernel.reshape(*how.window, 1, y.shape[-1])
+    return jnp.stack(totals).sum(axis=range(2, totals[0].ndim))
 
 
-def _halves(x: Array, kernel: Array, how: Windows) -> Array:
-    """y, first half its rows, then the others: XLA does not fuse a loop with what uses its result.
+def _over_batch(kernels: Array, how: Windows) -> Array:
+    """The kernel: a plain sum over the batch, which XLA can divide among devices."""
+    *_, b, c = kernels.shape
+    return kernels.reshape(-1, b, c).sum(axis=1).reshape(*how.window, 1, c)
 
-    Else each of several uses adds up the taps anew, and max pooling, which takes slices, slowly.
+
+def _apart(x: Array, kernel: Array, how: Windows) -> Array:
+    """The sum, not fused with what uses it.
+
+    Else each of several uses adds up all taps anew, and max pooling, which takes slices, slowly.
+    Before jax 0.12 XLA drops barriers too early, but it fuses nothing with a loop: its two steps
+    are the first half of the rows and the others.
     """
     rows, (s, *_), (k, *_), (d, *_) = how.outputs[0], how.stride, how.window, how.dilation
+    if jax.__version_info__ >= (0, 12) or rows == 1:
+        return lax.optimization_barrier(_sum(x, kernel, how))
     half = -(-rows // 2)
     needs = (half - 1) * s + d * (k - 1) + 1
     x = padded(x, whole(how))
     part = unpadded(how)._replace(lengths=(needs, *x.shape[2:-1]))
 
-    def step(i: Array, y: Array) -> Array:
-        first = i * (rows - half)
-        above = lax.dynamic_slice_in_dim(x, first * s, needs, axis=1)
-        return lax.dynamic_update_slice_in_dim(y, _sum(above, kernel, part), first, axis=1)
+    def step(i: Array, halves: tuple[Array, Array]) -> tuple[Array, Array]:
+        above = lax.dynamic_slice_in_dim(x, i * (rows - half) * s, needs, axis=1)
+        return halves[1], _sum(above, kernel, part)
 
-    y = jnp.zeros((x.shape[0], *how.outputs, kernel.shape[-1]), kernel.dtype)
-    return lax.fori_loop(0, 2, step, y)
+    empty = jnp.zeros((x.shape[0], half, *how.outputs[1:], kernel.shape[-1]), kernel.dtype)
+    first, last = lax.fori_loop(0, 2, step, (empty, empty))
+    return jnp.concatenate([first[:, : rows - half], last], axis=1)
 
 
 def _sum(x: Array, kernel: Array, how: Windows) -> Array:

@@ -1,7 +1,8 @@
 """Grouped convolution as dense ones, each of a few neighbouring groups.
 
 The dense kernel is zero between groups, so that a block of n groups does n times the products; but
-a product of few channels wastes more than that. A value that is not finite spreads over its block.
+convolutions of few channels waste more than that, and many of them take long to compile. A value
+that is not finite spreads over its block.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +12,9 @@ from jax import Array
 
 from jaxcnn.lowering.windows import Windows
 
-WIDE = 32  # channels of a block's input
-MANY = 8  # blocks, or wider ones: each takes time to compile
+WIDE = 32  # channels of a block's input at most,
+MANY = 8  # or what makes it so many blocks,
+WIDEST = 128  # but no more than this
 
 Dense = Callable[..., Array]
 
@@ -37,7 +39,7 @@ def by_kernel(dense: Dense, x: Array, y: Array, *, how: Windows) -> Array:
 def _blocks(how: Windows, channels: int) -> int:
     """How many blocks, each of as many groups as fit into its width."""
     n = how.groups
-    wide = max(WIDE, n * channels // MANY)
+    wide = max(WIDE, min(n * channels // MANY, WIDEST))
     divisors = [d for d in range(1, n + 1) if n % d == 0]
     return n // max(d for d in divisors if d == 1 or d * channels <= wide)
 

@@ -15,7 +15,7 @@ from jax import Array, lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
-from jax.sharding import PartitionSpec
+from jax.sharding import AbstractMesh, PartitionSpec, use_abstract_mesh
 
 from jaxcnn.lowering.choice import XLA, chosen
 from jaxcnn.lowering.windows import Windows
@@ -62,10 +62,13 @@ def operation(name: str, forms: Mapping[str, Form]) -> Operation:
     def lower(platform: str | None) -> Callable[..., Any]:
         def rule(context: Any, *args: Any, how: Windows) -> Any:
             form = chosen(name, context.avals_in, how).form if platform == "cpu" else XLA
-            if form != XLA:  # of bare arrays: XLA partitions what comes of them
-                bare = [ShapedArray(a.shape, a.dtype) for a in context.avals_in]
-                context = context.replace(avals_in=bare)
-            return mlir.lower_fun(forms[form], multiple_results=False)(context, *args, how=how)
+            lowered = mlir.lower_fun(forms[form], multiple_results=False)
+            if form == XLA:
+                return lowered(context, *args, how=how)
+            # Of bare arrays on no mesh: XLA itself partitions what comes of them.
+            bare = [ShapedArray(a.shape, a.dtype) for a in context.avals_in]
+            with use_abstract_mesh(AbstractMesh((), ())):
+                return lowered(context.replace(avals_in=bare), *args, how=how)
 
         return rule
 

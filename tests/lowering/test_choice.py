@@ -82,6 +82,19 @@ def test_use_error():
         lowering.use("fast")
 
 
+@pytest.mark.parametrize("form", ["dot", "winograd2", "blocks", "shifts"])
+def test_empty_batch(form):
+    x, kernel = jnp.zeros((0, 4, 4, 128)), array(3, 3, 128, 128)
+    groups = {"blocks": 2, "shifts": 128}.get(form, 1)
+    window = 1 if form == "dot" else 3
+    kernel = kernel[:window, :window, : 128 // groups]
+    with lowering.use(form):
+        y, back = jax.vjp(lambda x, k: conv(x, k, groups=groups), x, kernel)
+        dx, dk = back(y)
+    assert dx.shape == x.shape
+    assert_close(dk, jnp.zeros_like(kernel))
+
+
 def test_empty_outputs_are_xla_s():
     x, kernel = jnp.zeros((2, 2, 2, 3)), jnp.zeros((1, 1, 3, 0))
     y = lowering.conv_general_dilated(

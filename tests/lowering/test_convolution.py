@@ -26,13 +26,18 @@ GEOMETRIES = {
     "negative padding": ((8, 8), 2, 3, 1, (3, 3), (1, 2), ((-1, 1), (1, -2)), (1, 1)),
     "smaller than the window": ((2, 3), 2, 3, 1, (3, 4), (1, 1), ((1, 1), (2, 1)), (1, 1)),
     "one channel": ((6, 5), 1, 4, 1, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "one channel, strided": ((9, 7), 1, 3, 1, (3, 3), (2, 2), ((1, 0), (1, 1)), (2, 1)),
     "depthwise": ((6, 5), 1, 3, 3, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "depthwise, strided": ((15, 5), 1, 3, 3, (3, 3), (2, 2), ((1, 1), (0, 1)), (1, 1)),
     "depthwise, two each": ((6, 5), 1, 6, 3, (2, 3), (1, 2), ((1, 1), (1, 1)), (2, 1)),
+    "depthwise, large": ((9, 8), 1, 3, 3, (6, 5), (1, 1), ((2, 3), (2, 2)), (1, 1)),
+    "depthwise, large, strided": ((13, 8), 1, 4, 2, (7, 4), (2, 1), ((3, 3), (1, 2)), (1, 2)),
     "grouped": ((5, 4), 2, 6, 3, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "grouped, strided": ((6, 5), 3, 4, 2, (3, 2), (2, 1), ((1, 1), (0, 1)), (1, 1)),
+    "blocks of groups": ((3, 3), 33, 32, 16, (2, 2), (1, 1), ((0, 1), (0, 1)), (1, 1)),
     "many groups": ((4, 3), 17, 40, 10, (2, 2), (1, 1), ((0, 1), (0, 1)), (1, 1)),
     "wide": ((7, 6), 128, 130, 1, (3, 3), (1, 1), ((1, 1), (-1, 2)), (1, 1)),
+    "1D depthwise": ((33,), 1, 3, 3, (27,), (1,), ((13, 13),), (1,)),
     "1D": ((9,), 2, 3, 1, (3,), (2,), ((1, 1),), (1,)),
     "3D": ((4, 5, 3), 2, 3, 1, (2, 3, 2), (2, 1, 1), ((0, 1), (1, 1), (0, 1)), (1, 1, 1)),
     "3D depthwise": ((4, 5, 3), 1, 2, 2, (2, 3, 2), (1, 2, 1), ((0, 1), (1, 1), (0, 1)), (1,) * 3),
@@ -119,7 +124,9 @@ def test_winograd_s_error(form, limit):
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("name", ["plain", "depthwise", "grouped", "strided", "one channel"])
+@pytest.mark.parametrize(
+    "name", ["plain", "depthwise", "depthwise, large", "grouped", "strided", "one channel"]
+)
 def test_narrow_types(name, dtype):
     theirs, args = convolution(lax.conv_general_dilated, GEOMETRIES[name])
     ours, _ = convolution(lowering.conv_general_dilated, GEOMETRIES[name])

@@ -32,13 +32,13 @@ def shifted(x, fill):
     return jnp.stack(parts)
 
 
-def conv(function, groups=1, stride=(2, 1)):
+def conv(function, groups=1, stride=(2, 1), padding=PADDING):
     def f(x, kernel):
         return function(
             x,
             kernel,
             stride,
-            PADDING,
+            padding,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=groups,
         )
@@ -72,6 +72,13 @@ OURS, THEIRS = lowering.conv_general_dilated, lax.conv_general_dilated
 OPERATIONS = {  # ours, the reference, and the arguments' shapes
     "dense": (conv(OURS), conv(THEIRS), (2, 4, 3, 2), (3, 2, 2, 3)),
     "depthwise": (conv(OURS, 2), conv(THEIRS, 2), (2, 4, 3, 2), (3, 2, 1, 4)),
+    "many taps": (
+        conv(OURS, 2, (1, 1), ((4, 4), (1, 1))),
+        conv(THEIRS, 2, (1, 1), ((4, 4), (1, 1))),
+        (2, 3, 2, 2),
+        (9, 3, 1, 2),
+    ),
+    "one channel": (conv(OURS), conv(THEIRS), (2, 4, 3, 1), (3, 2, 1, 2)),
     "grouped": (conv(OURS, 2), conv(THEIRS, 2), (2, 4, 3, 4), (3, 2, 2, 4)),
     "pixels": (conv(OURS, 1, (1, 1)), conv(THEIRS, 1, (1, 1)), (2, 2, 3, 32), (1, 1, 32, 2)),
     "transposed": (transposed(OURS), transposed(THEIRS), (2, 2, 2, 4), (3, 2, 2, 4)),
@@ -229,28 +236,37 @@ from jaxcnn.functional import avg_pool, conv, max_pool
 
 mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Auto,))
 rng = np.random.default_rng(0)
-x, a, b = (jnp.asarray(rng.normal(size=s), jnp.float32)
-           for s in ((4, 8, 8, 4), (3, 3, 4, 8), (3, 3, 1, 8)))
+x, *kernels = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in (
+    (4, 14, 14, 1), (5, 5, 1, 4), (3, 3, 4, 8), (3, 3, 1, 8), (7, 6, 1, 8), (3, 3, 2, 8)))
 
 def loss(params, x):
-    y = conv(x, params["a"], stride=2)
-    y = max_pool(conv(y, params["b"], groups=8), 2, stride=1)
+    y = conv(x, params[0])
+    y = conv(y, params[1], stride=2, padding=1)
+    y = max_pool(conv(y, params[2], groups=8), 2, stride=1)
+    y = conv(jnp.tanh(y), params[3], groups=8, padding=4)
+    y = conv(jnp.tanh(y), params[4], groups=4)
     return (jnp.tanh(avg_pool(y, 2)) ** 2).sum()
 
-params = {"a": a, "b": b}
+params = kernels
 expected = jax.grad(loss, (0, 1))(params, x)
 batch = NamedSharding(mesh, P("d"))
 step = jax.jit(jax.grad(loss, (0, 1)), in_shardings=(NamedSharding(mesh, P()), batch))
-text = step.lower(params, x).compile().as_text()
-assert set(re.findall(r"(all-[a-z]+|collective-[a-z]+)\\(", text)) == {"all-reduce"}, text
+
+def run(step, *args):
+    program = step.lower(*args).compile()
+    found = set(re.findall(r"(all-[a-z]+|collective-[a-z]+)\\(", program.as_text()))
+    assert found == {"all-reduce"}, found
+    return program(*args)
+
 together = jax.shard_map(
     jax.grad(lambda p, x: jax.lax.psum(loss(p, x), "d"), (0, 1)),
     mesh=mesh, in_specs=(P(), P("d")), out_specs=(P(), P("d")),
 )
 explicit = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Explicit,))
-results = [step(params, x), jax.jit(together)(params, x)]
+results = [run(step, params, jax.device_put(x, batch)), jax.jit(together)(params, x)]
 with jax.set_mesh(explicit):
-    results.append(jax.jit(jax.grad(loss, (0, 1)))(params, jax.device_put(x, P("d"))))
+    sharded = jax.device_put((params, x), (P(), P("d")))
+    results.append(run(jax.jit(jax.grad(loss, (0, 1))), *sharded))
 for result in results:
     for actual, wanted in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
         assert_close(actual, wanted, "float32 sums")

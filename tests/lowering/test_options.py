@@ -19,6 +19,12 @@ def test_compiler_options_compile():
     assert_close(actual, conv(x, kernel))
 
 
+@pytest.mark.parametrize(("version", "onednn"), [((0, 11, 9), None), ((0, 12, 0), True)])
+def test_compiler_options_by_version(version, onednn, monkeypatch):
+    monkeypatch.setattr(jax, "__version_info__", version)
+    assert lowering.compiler_options().get("xla_cpu_use_onednn") is onednn
+
+
 def test_compiler_options_elsewhere(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert lowering.compiler_options() == {}
