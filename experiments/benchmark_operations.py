@@ -16,7 +16,7 @@ Result:   depthwise convolution takes 1/5 to 1/130 of lax's time, grouped kernel
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +29,7 @@ from timing import TORCH, Call, Peer, interleaved
 
 from jaxcnn import lowering
 from jaxcnn.functional import avg_pool, batch_norm, conv, conv_transpose, max_pool
+from jaxcnn.functional.shapes import multiply_adds
 from jaxcnn.lowering.choice import FORMS
 
 
@@ -44,14 +45,7 @@ class Conv(NamedTuple):
     padding: int = 0
     groups: int = 1
     dilation: int = 1
-
-    def flops(self, transposed: bool) -> float:
-        """Of each of its passes, a multiplication and an addition counted as two."""
-        outputs = (
-            self.size + 2 * self.padding - self.dilation * (self.window - 1) - 1
-        ) // self.stride + 1
-        pixels = self.batch * (self.size if transposed else outputs) ** 2
-        return 2.0 * pixels * self.window**2 * self.c_in * self.c_out / self.groups
+    transposed: bool = False
 
 
 class Pool(NamedTuple):
@@ -74,7 +68,7 @@ class Norm(NamedTuple):
     channels: int
 
 
-CONVS = {
+OPERATIONS: dict[str, Conv | Pool | Norm] = {
     "depthwise 3x3": Conv(16, 56, 96, 96, 3, 1, 1, 96),
     "depthwise 3x3/2": Conv(16, 56, 96, 96, 3, 2, 1, 96),
     "depthwise 3x3, small map": Conv(16, 14, 384, 384, 3, 1, 1, 384),
@@ -104,12 +98,8 @@ CONVS = {
     "3x3/2, small map": Conv(16, 6, 256, 512, 3, 2, 1),
     "5x5": Conv(16, 12, 32, 96, 5, 1, 2),
     "3x3, dilation 2": Conv(8, 28, 128, 128, 3, 1, 2, 1, 2),
-}
-TRANSPOSED = {
-    "transposed 4x4/2": Conv(8, 14, 128, 64, 4, 2, 1),
-    "transposed 2x2/2": Conv(8, 28, 128, 64, 2, 2),
-}
-POOLS = {
+    "transposed 4x4/2": Conv(8, 14, 128, 64, 4, 2, 1, transposed=True),
+    "transposed 2x2/2": Conv(8, 28, 128, 64, 2, 2, transposed=True),
     "max 3x3/2": Pool("max", 16, 112, 64, 3, 2, 1),
     "max 3x3/2, AlexNet": Pool("max", 16, 55, 96, 3, 2),
     "max 2x2/2": Pool("max", 64, 32, 64, 2, 2),
@@ -118,8 +108,9 @@ POOLS = {
     "max 13x13/1": Pool("max", 8, 13, 256, 13, 1, 6),
     "average 3x3/1": Pool("avg", 32, 28, 192, 3, 1, 1),
     "average 2x2/2": Pool("avg", 64, 32, 64, 2, 2),
+    "batch norm": Norm(64, 32, 64),
+    "batch norm, large map": Norm(16, 56, 96),
 }
-NORMS = {"batch norm": Norm(64, 32, 64), "batch norm, large map": Norm(16, 56, 96)}
 
 PRODUCT = 1024  # rows and columns of the matrices whose product is the peak
 
@@ -151,12 +142,12 @@ def random(*shape: int, seed: int = 0) -> Array:
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
 
 
-def conv_passes(c: Conv, transposed: bool) -> dict[str, Pass]:
+def conv_passes(c: Conv) -> dict[str, Pass]:
     """The three passes of a convolution, as functions of arrays."""
     x = random(c.batch, c.size, c.size, c.c_in)
     options: dict[str, Any] = {"stride": c.stride, "padding": c.padding, "groups": c.groups}
     options["dilation"] = c.dilation
-    if transposed:
+    if c.transposed:
         kernel, apply = random(c.window, c.window, c.c_out, c.c_in), conv_transpose
     else:
         kernel, apply = random(c.window, c.window, c.c_in // c.groups, c.c_out), conv
@@ -212,25 +203,25 @@ def stock_norm(batch: int, size: int, c: int) -> dict[str, Pass]:
 
 
 class Case(NamedTuple):
-    """An operation to measure."""
+    """What is measured of an operation."""
 
-    name: str
     passes: dict[str, Pass]
-    torch: tuple[str, dict[str, Any]]  # what `torch_peer` makes, of these sizes
-    flops: float | None = None  # of each pass
+    torch: str  # what `torch_peer` makes of the same sizes
+    flops: int | None = None  # of each pass
     stock: dict[str, Pass] | None = None  # the peer's, where it is not ours under `use("xla")`
 
 
-def cases() -> Iterator[Case]:
-    """All operations, one after the other."""
-    for transposed, convs in ((False, CONVS), (True, TRANSPOSED)):
-        for name, c in convs.items():
-            torch = ("conv", c._asdict() | {"transposed": transposed})
-            yield Case(name, conv_passes(c, transposed), torch, c.flops(transposed))
-    for name, p in POOLS.items():
-        yield Case(name, pool_passes(p), ("pool", p._asdict()))
-    for name, n in NORMS.items():
-        yield Case(name, norm_passes(*n), ("norm", n._asdict()), stock=stock_norm(*n))
+def case_of(sizes: Conv | Pool | Norm) -> Case:
+    """The passes of an operation of these sizes."""
+    match sizes:
+        case Conv():
+            passes = conv_passes(sizes)
+            f, args = passes["forward"]
+            return Case(passes, "conv", flops=2 * multiply_adds(f, *args))
+        case Pool():
+            return Case(pool_passes(sizes), "pool")
+        case Norm():
+            return Case(norm_passes(*sizes), "norm", stock=stock_norm(*sizes))
 
 
 def compiled(f: Callable[..., Any], args: tuple[Array, ...], form: str | None, options: Any) -> Any:
@@ -288,14 +279,14 @@ def main(config: Config) -> dict[str, Any]:
     rows = {} if config.smoke or config.forms else recorded(name)
     matrix = random(PRODUCT, PRODUCT)
     product = compiled(jnp.matmul, (matrix, matrix), None, {})
-    for case in cases():
-        if chosen and not any(part in case.name for part in chosen):
+    for operation, sizes in OPERATIONS.items():
+        if chosen and not any(part in operation for part in chosen):
             continue
-        maker, sizes = case.torch
-        torch = peer.calls(maker, **sizes) if peer else {}
+        case = case_of(sizes)
+        torch = peer.calls(case.torch, **sizes._asdict()) if peer else {}
         for what, row in measured(case, torch, product, config).items():
-            rows[f"{case.name}, {what}"] = row
-            print(f"{case.name}, {what}:", rounded(row), flush=True)
+            rows[f"{operation}, {what}"] = row
+            print(f"{operation}, {what}:", rounded(row), flush=True)
         if peer:
             peer.forget()
         if not config.smoke and not config.forms:

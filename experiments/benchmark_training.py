@@ -94,12 +94,16 @@ def plain_flax() -> Iterator[None]:
         yield
 
 
+def images(name: str) -> tuple[int, int, int]:
+    """How many, and their pixels along a side and channels."""
+    return *SHAPES[name], models.entry(name).input_shape[2]
+
+
 def jax_calls(name: str, kind: str) -> tuple[dict[str, Call], dict[str, float]]:
     """A training step and inference, compiled, and what compiling the step costs."""
-    batch, size = SHAPES[name]
+    batch, size, channels = images(name)
     off = {k: v for k, v in OFF.items() if k in models.defaults(name)}
     model = models.create(name, **off)
-    channels = models.entry(name).input_shape[2]
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((batch, size, size, channels), np.float32))
     labels = jnp.asarray(rng.integers(0, 10, batch))
@@ -147,7 +151,7 @@ def measured(
     name: str, kinds: Sequence[str], peer: Peer | None, seconds: float
 ) -> dict[str, float]:
     """Milliseconds of a step and of inference, and the costs of compiling, of one model."""
-    (batch, size), channels = SHAPES[name], models.entry(name).input_shape[2]
+    batch, size, channels = images(name)
     calls, row = {}, {}
     for kind in kinds:
         if kind.startswith("torch"):

@@ -16,6 +16,7 @@ from jaxcnn.functional.windows import (
     pad_pairs,
     per_axis,
 )
+from jaxcnn.lowering.explanation import inner_jaxprs
 
 # Primitives that run the function inside them once. What else holds a function may run it any
 # number of times (`while`, kernels over a grid, shards of a mesh).
@@ -195,7 +196,7 @@ def _cost(equation: JaxprEqn) -> int:
         return _dot_cost(equation)
     if name == "conv_general_dilated":
         return _conv_cost(equation)
-    inside = [_count(jaxpr) for jaxpr in _jaxprs(equation)]
+    inside = [_count(jaxpr) for jaxpr in inner_jaxprs(equation)]
     if not any(inside):
         return 0
     if name == "scan":
@@ -208,14 +209,6 @@ def _cost(equation: JaxprEqn) -> int:
         f"multiply_adds: the products inside {name!r} run an unknown number of times; "
         "count the function inside it, or use a loop of fixed length (`jax.lax.scan`)."
     )
-
-
-def _jaxprs(equation: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
-    found = []
-    for value in equation.params.values():
-        values = value if isinstance(value, tuple) else (value,)
-        found += [v for v in values if isinstance(v, Jaxpr | ClosedJaxpr)]
-    return found
 
 
 def _dot_cost(equation: JaxprEqn) -> int:

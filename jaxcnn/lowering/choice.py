@@ -88,6 +88,11 @@ def _single(case: Case) -> bool:
     return case.c_in == 1
 
 
+def _shifts(case: Case) -> bool:
+    """Single channels, and so few taps that one loop can spell them out."""
+    return _single(case) and case.taps <= UNROLLED
+
+
 def _pixels(case: Case) -> bool:
     return _dense(case) and case.taps == 1
 
@@ -160,7 +165,7 @@ FORMS = tuple(dict.fromkeys(form for fits in FITS.values() for form in fits))
 
 DEPTHWISE = Rule(
     "shifts",
-    lambda case: case.how.groups > 1 and _single(case) and case.taps <= UNROLLED,
+    lambda case: not _dense(case) and _shifts(case),
     "3x3 (16,56,56,96): 3 for 135; by kernel 8 for 51",
 )
 GROUPED = Rule(
@@ -181,11 +186,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
             "1x1 (32,14,14,256)->64: 1.1 for 1.2",
         ),
         Rule("patches", _smaller, "3x3 on 2x2 (64,2,2,512): 6.6 for 528"),
-        Rule(
-            "shifts",
-            lambda case: _single(case) and case.taps <= UNROLLED,
-            "5x5 (128,28,28,1)->6: 0.4 for 5.2",
-        ),
+        Rule("shifts", _shifts, "5x5 (128,28,28,1)->6: 0.4 for 5.2"),
     ),
     "conv_by_x": (
         DEPTHWISE,

@@ -39,7 +39,7 @@ def explain(
         ('conv', 'dot')
     """
     platform = platform or jax.default_backend()
-    return list(_decisions(jax.make_jaxpr(function)(*args).jaxpr, platform))
+    return list(_decisions(jax.make_jaxpr(function)(*args), platform))
 
 
 def in_xla(equation: JaxprEqn) -> Jaxpr | None:
@@ -51,7 +51,16 @@ def in_xla(equation: JaxprEqn) -> Jaxpr | None:
     return jax.make_jaxpr(form)(*(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals)).jaxpr
 
 
-def _decisions(jaxpr: Jaxpr, platform: str) -> Iterator[Decision]:
+def inner_jaxprs(equation: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
+    """What an equation runs inside itself: the bodies of jit, remat, loops and branches."""
+    found = []
+    for value in equation.params.values():
+        values = value if isinstance(value, tuple) else (value,)
+        found += [v for v in values if isinstance(v, Jaxpr | ClosedJaxpr)]
+    return found
+
+
+def _decisions(jaxpr: Jaxpr | ClosedJaxpr, platform: str) -> Iterator[Decision]:
     for equation in jaxpr.eqns:
         if isinstance(equation.primitive, Operation):
             name = equation.primitive.name
@@ -62,8 +71,5 @@ def _decisions(jaxpr: Jaxpr, platform: str) -> Iterator[Decision]:
                 yield Decision(name, shapes, rule.form, rule.why)
             else:
                 yield Decision(name, shapes, XLA, f"XLA's own kernels on a {platform}")
-        for value in equation.params.values():
-            for inner in value if isinstance(value, tuple) else (value,):
-                if isinstance(inner, ClosedJaxpr | Jaxpr):
-                    body = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
-                    yield from _decisions(body, platform)
+        for inner in inner_jaxprs(equation):
+            yield from _decisions(inner, platform)

@@ -236,7 +236,7 @@ from jaxcnn.functional import avg_pool, conv, max_pool
 
 mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Auto,))
 rng = np.random.default_rng(0)
-x, *kernels = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in (
+x, *params = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in (
     (4, 14, 14, 1), (5, 5, 1, 4), (3, 3, 4, 8), (3, 3, 1, 8), (7, 6, 1, 8), (3, 3, 2, 8)))
 
 def loss(params, x):
@@ -247,7 +247,6 @@ def loss(params, x):
     y = conv(jnp.tanh(y), params[4], groups=4)
     return (jnp.tanh(avg_pool(y, 2)) ** 2).sum()
 
-params = kernels
 expected = jax.grad(loss, (0, 1))(params, x)
 batch = NamedSharding(mesh, P("d"))
 step = jax.jit(jax.grad(loss, (0, 1)), in_shardings=(NamedSharding(mesh, P()), batch))
