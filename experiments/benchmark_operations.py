@@ -167,15 +167,15 @@ def conv_passes(c: Conv) -> dict[str, Pass]:
     }
 
 
-def gradient(f: Callable[[Array], Array], x: Array) -> dict[str, Pass]:
-    """The forward pass of a function of one array, and both passes together."""
-    dy = random(*jax.eval_shape(f, x).shape, seed=1)
+def gradient(f: Callable[..., Array], *args: Array) -> dict[str, Pass]:
+    """The forward pass of a function, and it with the gradient by all arguments."""
+    dy = random(*jax.eval_shape(f, *args).shape, seed=1)
 
-    def both(x: Array, dy: Array) -> tuple[Array, Array]:
-        y, back = jax.vjp(f, x)
+    def both(dy: Array, *args: Array) -> tuple[Array, ...]:
+        y, back = jax.vjp(f, *args)
         return y, *back(dy)
 
-    return {"forward": (f, (x,)), "forward and back": (both, (x, dy))}
+    return {"forward": (f, args), "forward and back": (both, (dy, *args))}
 
 
 def pool_passes(p: Pool) -> dict[str, Pass]:
@@ -188,8 +188,11 @@ def pool_passes(p: Pool) -> dict[str, Pass]:
 def norm_passes(batch: int, size: int, c: int) -> dict[str, Pass]:
     """Both passes of batch norm in training."""
     zero, one = jnp.zeros(c), jnp.ones(c)
-    x = random(batch, size, size, c)
-    return gradient(lambda x: batch_norm(x, one, zero, zero, one, train=True)[0], x)
+
+    def f(x: Array, scale: Array, bias: Array) -> Array:
+        return batch_norm(x, scale, bias, zero, one, train=True)[0]
+
+    return gradient(f, random(batch, size, size, c), one, zero)
 
 
 def stock_norm(batch: int, size: int, c: int) -> dict[str, Pass]:
@@ -197,9 +200,13 @@ def stock_norm(batch: int, size: int, c: int) -> dict[str, Pass]:
     from flax import linen as nn
 
     norm = nn.BatchNorm(use_running_average=False)
-    x = random(batch, size, size, c)
-    variables = norm.init(jax.random.key(0), x)
-    return gradient(lambda x: norm.apply(variables, x, mutable=["batch_stats"])[0], x)
+    statistics = {"mean": jnp.zeros(c), "var": jnp.ones(c)}
+
+    def f(x: Array, scale: Array, bias: Array) -> Array:
+        variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": statistics}
+        return norm.apply(variables, x, mutable=["batch_stats"])[0]
+
+    return gradient(f, random(batch, size, size, c), jnp.ones(c), jnp.zeros(c))
 
 
 class Case(NamedTuple):

@@ -64,18 +64,25 @@ def norm(batch: int, size: int, channels: int) -> dict[str, Call]:
     """Both passes of batch norm in training."""
     x = last(torch.randn(batch, channels, size, size))
     zero, one = torch.zeros(channels, device=DEVICE), torch.ones(channels, device=DEVICE)
-    return gradient(lambda x: F.batch_norm(x, zero.clone(), one.clone(), one, zero, True), x)
+
+    def f(x: Any, scale: Any, bias: Any) -> Any:
+        return F.batch_norm(x, zero, one, scale, bias, True)
+
+    return gradient(f, x, one.clone(), zero.clone())
 
 
-def gradient(f: Callable[[Any], Any], x: Any) -> dict[str, Call]:
-    """The forward pass of a function of one array, and both together."""
-    leaf, dy = x.detach().requires_grad_(), torch.randn_like(f(x))
+def gradient(f: Callable[..., Any], *args: Any) -> dict[str, Call]:
+    """The forward pass of a function, and it with the gradient by all arguments."""
+    leaves, dy = [a.detach().requires_grad_() for a in args], torch.randn_like(f(*args))
 
     def forward() -> None:
         with torch.no_grad():
-            f(x)
+            f(*args)
 
-    return {"forward": forward, "forward and back": lambda: torch.autograd.grad(f(leaf), leaf, dy)}
+    def both() -> None:
+        torch.autograd.grad(f(*leaves), leaves, dy)
+
+    return {"forward": forward, "forward and back": both}
 
 
 def model(name: str, kind: str, batch: int, size: int, channels: int) -> dict[str, Call]:
