@@ -6,10 +6,12 @@ same model with what stock Flax modules call: `lax.conv_general_dilated`, `lax.r
 channels_last; `torch_compile` that one compiled. All take turns, PyTorch in a process of its own.
 
 Command:  python experiments/benchmark_training.py
-Hardware: 2 CPU cores (AMD EPYC with AVX-512), jax 0.10.2, torch 2.13, float32
-Time:     about 1 min a model; ResNeXt with plain Flax, 40 s a step, more
-Result:   a step takes 0.10 (EfficientNet-B0) to 0.89 (ResNet-18) of plain Flax's time, and 0.90 of
-          eager PyTorch's in the geometric mean over ten models (results/benchmark_training.json)
+Hardware: 2 CPU cores (AMD EPYC with AVX-512), jax 0.10.2 (and 0.12), torch 2.13, float32
+Time:     about 1 min a model
+Result:   a step takes 0.04 (ResNeXt-50) to 0.89 (ResNet-18) of plain Flax's time and, in the
+          geometric mean over twelve models, 0.93 of eager PyTorch's: 0.66 (AlexNet with groups) to
+          1.36 (ResNet-18). On jax 0.12: 0.03 to 0.89, and 0.84. Compiling takes 0.6 to 1.2 of plain
+          Flax's time, but ConvNeXt 1.6 and ResNeXt 3.1 (results/benchmark_training.md)
 """
 
 import contextlib
