@@ -11,7 +11,7 @@ Time:     5 min
 Result:   depthwise convolution takes 1/7 to 1/175 of lax's time, grouped kernels' gradients 1/7 to
           1/330, max pooling's gradient 1/3 to 1/62, 3x3 on 2x2 pixels 1/60
           (results/benchmark_operations.md). Ahead of PyTorch: pooling, small maps, most gradients
-          by x of strided and of few channels. Behind: depthwise by up to 4.5 times, narrow groups
+          by x of strided and of few channels. Behind: depthwise by up to 4.6 times, narrow groups
           by up to 10, and where XLA's own convolution is best, at 0.2 to 0.9 of a product's rate.
           Batch norm's forward pass alone takes twice Flax's time: its variance reads x once more
 """

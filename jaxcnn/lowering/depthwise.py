@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxcnn.lowering.windows import (
-    SMALL,
     Windows,
     backwards,
     interleaved,
@@ -27,7 +26,8 @@ from jaxcnn.lowering.windows import (
 )
 
 BLOCKS = 7  # of rows that are added up in one loop
-LARGE = 25  # taps
+FEW = 9  # taps
+LARGE = 25
 TOGETHER = 7  # taps whose sums one loop keeps: more run out of registers
 
 
@@ -59,7 +59,7 @@ def by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
     """
     dtype = x.dtype
     x, y = wide(_each(x, y.shape[-1] // how.groups)), wide(y)
-    if math.prod(how.window) <= SMALL or (max(how.stride) > 1 and not _large(how)):
+    if math.prod(how.window) <= FEW or (max(how.stride) > 1 and not _large(how)):
         return _over_batch(_correlation(x, y, how), how).astype(dtype)
     (k, *window), (s, *_), (d, *_) = how.window, how.stride, how.dilation
     x = padded(x, whole(how))
