@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from jaxcnn import lowering
+from jaxcnn.autodiff.jaxprs import CALLS, CUSTOM_RULES, definition, inner_jaxprs
 from jaxcnn.functional.windows import (
     Padding,
     PerAxis,
@@ -15,13 +15,6 @@ from jaxcnn.functional.windows import (
     output_length,
     pad_pairs,
     per_axis,
-)
-from jaxcnn.lowering.explanation import inner_jaxprs
-
-# Primitives that run the function inside them once. What else holds a function may run it any
-# number of times (`while`, kernels over a grid, shards of a mesh).
-_CALLS = frozenset(
-    ["jit", "closed_call", "core_call", "composite", "custom_jvp_call", "custom_vjp_call", "remat2"]
 )
 
 
@@ -188,7 +181,7 @@ def _count(jaxpr: Jaxpr | ClosedJaxpr) -> int:
 
 
 def _cost(equation: JaxprEqn) -> int:
-    ours = lowering.in_xla(equation)
+    ours = definition(equation)
     if ours is not None:
         return _count(ours)
     name = equation.primitive.name
@@ -203,7 +196,7 @@ def _cost(equation: JaxprEqn) -> int:
         return equation.params["length"] * sum(inside)
     if name == "cond":
         return max(inside)
-    if name in _CALLS:
+    if name in CALLS | CUSTOM_RULES:
         return sum(inside)
     raise ValueError(
         f"multiply_adds: the products inside {name!r} run an unknown number of times; "

@@ -8,7 +8,7 @@ platform and shape (`explain`, `use`).
 from jaxcnn.lowering.bilinear import channels_last
 from jaxcnn.lowering.choice import use
 from jaxcnn.lowering.convolution import conv_general_dilated, conv_transpose
-from jaxcnn.lowering.explanation import Decision, explain, in_xla
+from jaxcnn.lowering.explanation import Decision, explain
 from jaxcnn.lowering.options import compiler_options, keep_memory
 from jaxcnn.lowering.pooling import reduce_window
 
@@ -19,7 +19,6 @@ __all__ = [
     "conv_general_dilated",
     "conv_transpose",
     "explain",
-    "in_xla",
     "keep_memory",
     "reduce_window",
     "use",

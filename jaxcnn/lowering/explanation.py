@@ -1,12 +1,12 @@
 """Which form computes each operation of a function, and why."""
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from jaxcnn.autodiff.jaxprs import inner_jaxprs
 from jaxcnn.lowering.choice import XLA, chosen
 from jaxcnn.lowering.operations import Operation
 
@@ -40,24 +40,6 @@ def explain(
     """
     platform = platform or jax.default_backend()
     return list(_decisions(jax.make_jaxpr(function)(*args), platform))
-
-
-def in_xla(equation: JaxprEqn) -> Jaxpr | None:
-    """An operation of ours as XLA's form computes it, for those who read jaxprs; else None."""
-    if not isinstance(equation.primitive, Operation):
-        return None
-    form = functools.partial(equation.primitive.forms[XLA], **equation.params)
-    avals: list[Any] = [variable.aval for variable in equation.invars]
-    return jax.make_jaxpr(form)(*(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals)).jaxpr
-
-
-def inner_jaxprs(equation: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
-    """What an equation runs inside itself: the bodies of jit, remat, loops and branches."""
-    found = []
-    for value in equation.params.values():
-        values = value if isinstance(value, tuple) else (value,)
-        found += [v for v in values if isinstance(v, Jaxpr | ClosedJaxpr)]
-    return found
 
 
 def _decisions(jaxpr: Jaxpr | ClosedJaxpr, platform: str) -> Iterator[Decision]:

@@ -28,6 +28,11 @@ class Operation(Primitive):
 
     forms: Mapping[str, Form]
 
+    @property
+    def definition(self) -> Form:
+        """What it computes in JAX's own operations, for those who read jaxprs."""
+        return self.forms[XLA]
+
 
 def operation(name: str, forms: Mapping[str, Form]) -> Operation:
     """A primitive that XLA's form computes, and on a CPU the form that `choice` names.

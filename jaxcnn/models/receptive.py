@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from jaxcnn import lowering
+from jaxcnn.autodiff.jaxprs import definition
 
 
 class Span(NamedTuple):
@@ -83,7 +83,7 @@ def _walk(jaxpr: Jaxpr, inputs: Sequence[Field], axes: int) -> list[Field]:
 
 def _inner_jaxpr(eqn: JaxprEqn) -> Jaxpr | None:
     """The body of what is run once as it stands: jit, remat, custom derivatives, our operations."""
-    ours = lowering.in_xla(eqn)
+    ours = definition(eqn)
     if ours is not None:
         return ours
     if eqn.primitive.name in ("scan", "while", "cond"):

@@ -1,0 +1,1 @@
+"""Derivatives looked at: numerical, symbolic, forward and reverse; traces, graphs and costs."""
