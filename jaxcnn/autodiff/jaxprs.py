@@ -35,6 +35,6 @@ def definition(equation: JaxprEqn) -> Jaxpr | None:
 
 def evaluate(equation: JaxprEqn, *args: Any) -> list[Any]:
     """The outputs of one equation, for any arrays or tracers in place of its inputs."""
-    functions, params = equation.primitive.get_bind_params(equation.params)
-    found = equation.primitive.bind(*functions, *args, **params)
+    params = equation.primitive.get_bind_params(equation.params)
+    found = equation.primitive.bind(*args, **params)
     return list(found) if equation.primitive.multiple_results else [found]

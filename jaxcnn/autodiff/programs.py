@@ -1,0 +1,270 @@
+"""A function as a straight line of steps on numbered values, with what each derivative mode adds.
+
+Traces and graphs are two views of the same thing: `program` flattens a jaxpr (calls are inlined,
+what does not depend on the differentiable inputs is computed and becomes a constant) and `run`
+evaluates it step by step: values, tangents, adjoints, and each step's part of each adjoint.
+"""
+
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+
+from jaxcnn.autodiff.jaxprs import CALLS, evaluate, inner_jaxprs
+
+
+class Constant(NamedTuple):
+    """An operand that no differentiable input moves."""
+
+    value: Any
+
+
+Operand = int | Constant  # a value by its number in the program, or a constant
+
+
+class Step(NamedTuple):
+    """One equation: outputs = primitive(operands)."""
+
+    equation: JaxprEqn
+    operands: tuple[Operand, ...]
+    outputs: tuple[int, ...]
+    scope: str  # names of the modules and scopes that it stands in, with slashes between
+
+    @property
+    def name(self) -> str:
+        """The primitive's name; for a custom rule that of the function it belongs to."""
+        primitive = self.equation.primitive.name
+        return str(self.equation.params.get("name", primitive)).split(".")[-1]
+
+
+class Program(NamedTuple):
+    """Inputs are the values 0, 1, ..., each step's outputs are further ones."""
+
+    names: tuple[str, ...]  # of the inputs
+    arguments: tuple[Array, ...]  # the inputs
+    steps: tuple[Step, ...]
+    outputs: tuple[Operand, ...]
+    shapes: Mapping[int, jax.ShapeDtypeStruct]  # of the values
+    out_tree: Any
+
+
+class Run(NamedTuple):
+    """What a program computes, by number of the value."""
+
+    values: Mapping[int, Array]
+    tangents: Mapping[int, Array]  # empty where forward mode was not asked for
+    adjoints: Mapping[int, Array]  # of the values that reach an output; empty likewise
+    parts: Mapping[tuple[int, int], Array]  # (step, operand) -> what it adds to an adjoint
+
+
+def program(f: Callable[..., Any], *args: Any, order: str = "level") -> Program:
+    """Flatten f at args.
+
+    Args:
+        f: any function that JAX can trace.
+        args: its arguments, pytrees of arrays and numbers; floating-point leaves are the inputs,
+            the others constants.
+        order: of the steps: "program" as the function says, or "level": by the longest path from
+            an input, as textbooks draw them.
+
+    Raises:
+        ValueError: another order, or no floating-point input.
+    """
+    if order not in ("level", "program"):
+        raise ValueError(f'trace: order is "level" or "program", got {order!r}.')
+    args = jax.tree.map(jnp.asarray, args)
+    closed, shape = jax.make_jaxpr(f, return_shape=True)(*args)
+    leaves = jax.tree.leaves(args)
+    names = _names(f, args)
+    moves = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+    if not any(moves):
+        raise ValueError("trace: needs a floating-point argument, got none.")
+    numbers = itertools.count()
+    operands = [
+        next(numbers) if m else Constant(leaf) for m, leaf in zip(moves, leaves, strict=True)
+    ]
+    steps: list[Step] = []
+    outputs = _inline(closed, operands, "", steps, numbers)
+    steps = _needed(steps, outputs)
+    if order == "level":
+        steps = _by_level(steps)
+    inputs = [leaf for m, leaf in zip(moves, leaves, strict=True) if m]
+    shapes = {i: jax.ShapeDtypeStruct(a.shape, a.dtype) for i, a in enumerate(inputs)}
+    for step in steps:
+        for number, variable in zip(step.outputs, step.equation.outvars, strict=True):
+            aval: Any = variable.aval
+            shapes[number] = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+    moving = tuple(name for m, name in zip(moves, names, strict=True) if m)
+    return Program(
+        moving, tuple(inputs), tuple(steps), tuple(outputs), shapes, jax.tree.structure(shape)
+    )
+
+
+def run(
+    line: Program, tangents: Sequence[Array] | None, cotangents: Sequence[Array] | None
+) -> Run:
+    """Evaluate a program, forward and in reverse.
+
+    Args:
+        line: the program.
+        tangents: one for each input; None leaves forward mode out.
+        cotangents: one for each output; None leaves reverse mode out.
+    """
+    values: dict[int, Array] = dict(enumerate(line.arguments))
+    dots: dict[int, Array] = dict(enumerate(tangents or ()))
+    pullbacks = []
+    for step in line.steps:
+        moved = [o for o in step.operands if isinstance(o, int) and _inexact(values[o])]
+        function, primals = _function(step, values), [values[o] for o in moved]
+        if cotangents is None or not moved:
+            outs, pullback = function(*primals), None
+        else:
+            outs, pullback = jax.vjp(function, *primals)
+        values.update(zip(step.outputs, outs, strict=True))
+        pullbacks.append(pullback)
+        if tangents is not None:
+            slopes = [_zero(out) for out in outs]
+            if moved:
+                _, slopes = jax.jvp(function, primals, [dots[o] for o in moved])
+            dots.update(zip(step.outputs, slopes, strict=True))
+    bars: dict[int, Array] = {}
+    parts: dict[tuple[int, int], Array] = {}
+    if cotangents is not None:
+        bars, parts = _reverse(line, values, pullbacks, cotangents)
+    return Run(values, dots, bars, parts)
+
+
+def _reverse(
+    line: Program,
+    values: Mapping[int, Array],
+    pullbacks: Sequence[Callable[..., Any] | None],
+    cotangents: Sequence[Array],
+) -> tuple[dict[int, Array], dict[tuple[int, int], Array]]:
+    bars: dict[int, Array] = {}
+    parts = {}
+    for operand, seed in zip(line.outputs, cotangents, strict=True):
+        if isinstance(operand, int):
+            bars[operand] = bars[operand] + seed if operand in bars else seed
+    for i, (step, pullback) in reversed(list(enumerate(zip(line.steps, pullbacks, strict=True)))):
+        if pullback is None or not any(o in bars for o in step.outputs):
+            continue
+        contributions = iter(pullback([bars.get(o, _zero(values[o])) for o in step.outputs]))
+        for place, operand in enumerate(step.operands):
+            if isinstance(operand, int) and _inexact(values[operand]):
+                part = next(contributions)
+                parts[i, place] = part
+                bars[operand] = bars[operand] + part if operand in bars else part
+    return bars, parts
+
+
+def _function(step: Step, values: Mapping[int, Array]) -> Callable[..., list[Array]]:
+    """The step as a function of those of its operands that may have a derivative."""
+
+    def function(*moved: Array) -> list[Array]:
+        given = iter(moved)
+        operands = []
+        for operand in step.operands:
+            if isinstance(operand, Constant):
+                operands.append(operand.value)
+            else:
+                value = values[operand]
+                operands.append(next(given) if _inexact(value) else value)
+        return evaluate(step.equation, *operands)
+
+    return function
+
+
+def _zero(value: Array) -> Any:
+    """A tangent of a value without one; integers and booleans have tangents of no bits."""
+    if _inexact(value):
+        return jnp.zeros_like(value)
+    return np.zeros(value.shape, jax.dtypes.float0)
+
+
+def _inexact(value: Array) -> bool:
+    return jnp.issubdtype(value.dtype, jnp.inexact)
+
+
+def _inline(
+    closed: ClosedJaxpr, operands: Sequence[Operand], scope: str, steps: list[Step], numbers: Any
+) -> list[Operand]:
+    """Append the steps of a jaxpr and of all that it calls; returns its outputs."""
+    jaxpr: Jaxpr = closed.jaxpr
+    known: dict[Any, Operand] = dict(zip(jaxpr.invars, operands, strict=True))
+    known.update((v, Constant(c)) for v, c in zip(jaxpr.constvars, closed.consts, strict=True))
+
+    def read(atom: Any) -> Operand:
+        return Constant(atom.val) if isinstance(atom, Literal) else known[atom]
+
+    for equation in jaxpr.eqns:
+        inputs = [read(atom) for atom in equation.invars]
+        where = "/".join(name for name in (scope, str(equation.source_info.name_stack)) if name)
+        constants = [o.value for o in inputs if isinstance(o, Constant)]
+        if len(constants) == len(inputs):
+            found: Sequence[Operand] = [Constant(v) for v in evaluate(equation, *constants)]
+        elif equation.primitive.name in CALLS:
+            (inner,) = inner_jaxprs(equation)
+            inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+            found = _inline(inner, inputs, where, steps, numbers)
+        elif _same(equation):
+            found = inputs
+        else:
+            found = [next(numbers) for _ in equation.outvars]
+            steps.append(Step(equation, tuple(inputs), tuple(found), where))  # type: ignore
+        known.update(zip(equation.outvars, found, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _same(equation: JaxprEqn) -> bool:
+    """Whether an equation only renames its input, such as a cast to the type it has."""
+    if equation.primitive.name not in ("convert_element_type", "copy", "copy_p", "reshape"):
+        return False
+    before: Any = equation.invars[0].aval
+    after: Any = equation.outvars[0].aval
+    return before.shape == after.shape and before.dtype == after.dtype
+
+
+def _needed(steps: Sequence[Step], outputs: Sequence[Operand]) -> list[Step]:
+    wanted = {o for o in outputs if isinstance(o, int)}
+    kept = []
+    for step in reversed(steps):
+        if wanted.intersection(step.outputs):
+            kept.append(step)
+            wanted.update(o for o in step.operands if isinstance(o, int))
+    return kept[::-1]
+
+
+def _by_level(steps: Sequence[Step]) -> list[Step]:
+    level: dict[int, int] = {}
+    at = []
+    for step in steps:
+        own = 1 + max(level.get(o, 0) for o in step.operands if isinstance(o, int))
+        level.update(dict.fromkeys(step.outputs, own))
+        at.append(own)
+    return [step for _, step in sorted(zip(at, steps, strict=True), key=lambda pair: pair[0])]
+
+
+def _names(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
+    """A name for each leaf of the arguments: its parameter's, and its path inside."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # built in C, or no signature
+        parameters = []
+    named = [
+        p.name
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    names = []
+    for i, arg in enumerate(args):
+        first = named[i] if i < len(named) else f"x{i + 1}"
+        for path, _ in jax.tree_util.tree_flatten_with_path(arg)[0]:
+            rest = jax.tree_util.keystr(path, simple=True, separator="/")
+            names.append(f"{first}/{rest}" if rest else first)
+    return names

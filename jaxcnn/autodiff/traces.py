@@ -1,0 +1,413 @@
+"""The textbook's tables of a function: evaluation, forward derivatives, reverse adjoints."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxcnn.autodiff import rendering
+from jaxcnn.autodiff.formulas import Apply, Name, Number, Opaque, substitute
+from jaxcnn.autodiff.jaxprs import evaluate
+from jaxcnn.autodiff.programs import Constant, Program, Run, Step, program, run
+from jaxcnn.autodiff.rules import LINEAR, Rule, rule
+
+A, B, C, G, V = (Name(letter) for letter in "abcgv")
+ONE, MINUS = Number(1), Apply("negative", (Number(1),))
+
+
+class Line(NamedTuple):
+    """One line of a table: name = formula = the formula with numbers put in = value."""
+
+    name: Name
+    formula: Any
+    numbers: Any
+    value: Array
+
+
+class Trace(NamedTuple):
+    """The tables of one function at one place; print it, or take the lines."""
+
+    primal: tuple[Line, ...]
+    tangent: tuple[Line, ...]  # empty where forward mode was not asked for
+    adjoint: tuple[Line, ...]  # in the order in which they are computed; empty likewise
+    value: Any  # what the function returned
+    derivative: Any  # its directional derivative, shaped like the value; None likewise
+    gradient: dict[str, Array]  # adjoints of the inputs by name; empty likewise
+    digits: int
+
+    def __str__(self) -> str:
+        return rendering.plain(self)
+
+    def __rich__(self) -> Any:
+        return rendering.rich_tables(self)
+
+    def _repr_html_(self) -> str:
+        return rendering.html(self)
+
+    def markdown(self) -> str:
+        """The tables as Markdown."""
+        return rendering.markdown(self)
+
+    def latex(self) -> str:
+        """The tables as LaTeX, each an `array` in displayed mathematics."""
+        return rendering.latex_arrays(self)
+
+    def html(self) -> str:
+        """The tables as one piece of HTML with its own style."""
+        return rendering.html(self)
+
+
+def trace(
+    f: Callable[..., Any],
+    *args: Any,
+    wrt: str | None = None,
+    tangents: Sequence[Any] | None = None,
+    cotangents: Any = None,
+    modes: Sequence[str] = ("forward", "reverse"),
+    order: str = "level",
+    digits: int = 3,
+) -> Trace:
+    r"""The evaluation trace of f, its forward derivative trace and its reverse adjoint trace.
+
+    Inputs are v_{1-n}, ..., v_0, and v_1, v_2, ... what is computed from them, one line for each
+    operation that JAX sees. Forward, v̇_i is the derivative of v_i in the chosen direction; in
+    reverse, v̄_i that of the output by v_i, a sum that grows with every use of v_i.
+
+    Args:
+        f: any function of pytrees that JAX can trace. Calls are looked into; custom rules, loops
+            and branches are one line each.
+        args: its arguments; Python's numbers count as float64, arrays keep their type. Whole
+            numbers, such as labels, are held fixed.
+        wrt: the input whose derivative the forward trace takes: its name ("x1"), or one element
+            of it ("W[0, 1]"); an array without an index is moved along ones. By default the first.
+        tangents: in place of wrt, a direction like the arguments.
+        cotangents: the adjoints that the outputs start from, shaped like what f returns; ones by
+            default.
+        modes: "forward" and "reverse", or one of them.
+        order: how the lines are numbered: "level" by their distance from the inputs, as textbooks
+            do, or "program".
+        digits: decimals shown; significant digits below 0.1.
+
+    Raises:
+        ValueError: no floating-point argument, no input of that name or no such element, tangents
+            or cotangents of another shape, unknown modes or order.
+
+    Example:
+        >>> found = trace(lambda x1, x2: jnp.log(x1) + x1 * x2 - jnp.sin(x2), 2.0, 5.0)
+        >>> print(found)
+        Forward evaluation trace
+          v₋₁  = x1                      = 2
+          v₀   = x2                      = 5
+          v₁   = ln(v₋₁)   = ln(2)       = 0.693
+          v₂   = v₋₁ × v₀  = 2 × 5       = 10
+          v₃   = sin(v₀)   = sin(5)      = -0.959
+          v₄   = v₁ + v₂   = 0.693 + 10  = 10.693
+          v₅   = v₄ - v₃   = ...         = 11.652
+          y    = v₅                      = 11.652
+        ...
+        >>> round(float(found.derivative), 3), round(float(found.gradient["x2"]), 3)
+        (5.5, 1.716)
+
+    Reference:
+        Baydin, Pearlmutter, Radul & Siskind (2018), Automatic differentiation in machine learning:
+        a survey, tables 2 and 3, https://arxiv.org/abs/1502.05767.
+    """
+    unknown = [mode for mode in modes if mode not in ("forward", "reverse")]
+    if unknown or not modes:
+        raise ValueError(f'trace: modes are "forward" and "reverse", got {tuple(modes)!r}.')
+    with jax.enable_x64(True):
+        line = program(f, *args, order=order)
+        dots = bars = None
+        if "forward" in modes:
+            dots = _direction(line, args, wrt, tangents)
+        if "reverse" in modes:
+            bars = _seeds(line, cotangents)
+        found = run(line, dots, bars)
+        return _tables(line, found, bars, digits)
+
+
+def _direction(
+    line: Program, args: Sequence[Any], wrt: str | None, tangents: Sequence[Any] | None
+) -> list[Array]:
+    zeros = [jnp.zeros_like(a) for a in line.arguments]
+    if tangents is not None:
+        leaves = [
+            leaf
+            for leaf, arg in zip(jax.tree.leaves(tangents), jax.tree.leaves(args), strict=False)
+            if jnp.issubdtype(jnp.asarray(arg).dtype, jnp.inexact)
+        ]
+        shapes = [jnp.shape(leaf) for leaf in leaves]
+        if shapes != [a.shape for a in line.arguments]:
+            wanted = [a.shape for a in line.arguments]
+            raise ValueError(f"trace: tangents need shapes {wanted}, got {shapes}.")
+        return [jnp.asarray(t, z.dtype) for t, z in zip(leaves, zeros, strict=True)]
+    wanted = wrt or line.names[0]
+    whole = wanted in line.names
+    match = re.fullmatch(r"(.*?)\[([\d, ]*)\]", wanted)
+    name, place = (wanted, None) if whole or match is None else match.groups()
+    if name not in line.names:
+        raise ValueError(f"trace: no input {name!r}; inputs are {', '.join(line.names)}.")
+    i = line.names.index(name)
+    if place is None:
+        zeros[i] = jnp.ones_like(zeros[i])
+        return zeros
+    index = tuple(int(n) for n in place.replace(" ", "").split(",") if n)
+    shape = zeros[i].shape
+    if len(index) != len(shape) or any(n >= size for n, size in zip(index, shape, strict=True)):
+        raise ValueError(f"trace: {name} has shape {shape}, got index {list(index)}.")
+    zeros[i] = zeros[i].at[index].set(1)
+    return zeros
+
+
+def _seeds(line: Program, cotangents: Any) -> list[Array]:
+    shapes = [
+        line.shapes[o] if isinstance(o, int) else jax.typeof(jnp.asarray(o.value))
+        for o in line.outputs
+    ]
+    if cotangents is None:
+        return [
+            jnp.ones(s.shape, s.dtype)
+            if jnp.issubdtype(s.dtype, jnp.inexact)
+            else np.zeros(s.shape, jax.dtypes.float0)
+            for s in shapes
+        ]
+    given = jax.tree.leaves(cotangents)
+    if [jnp.shape(g) for g in given] != [s.shape for s in shapes]:
+        raise ValueError(
+            f"trace: cotangents need shapes {[s.shape for s in shapes]}, "
+            f"got {[jnp.shape(g) for g in given]}."
+        )
+    return [jnp.asarray(g, s.dtype) for g, s in zip(given, shapes, strict=True)]
+
+
+def _tables(line: Program, found: Run, seeds: Sequence[Array] | None, digits: int) -> Trace:
+    v = numbering(line)
+    inputs = [Name(name) for name in line.names]
+    ends = _output_names(line)
+    knowns: dict[Name, Any] = {v[i]: value for i, value in found.values.items()}
+    knowns |= {_marked(v[i], "dot"): t for i, t in found.tangents.items()}
+
+    def put(name: Name, formula: Any, value: Any, now: Mapping[Name, Any] = knowns) -> Line:
+        return Line(name, formula, substitute(formula, {n: Number(a) for n, a in now.items()}), value)
+
+    primal = [Line(v[i], inputs[i], None, line.arguments[i]) for i in range(len(inputs))]
+    tangent = [
+        Line(_marked(v[i], "dot"), _marked(inputs[i], "dot"), None, found.tangents[i])
+        for i in range(len(inputs))
+        if found.tangents
+    ]
+    views = [_View(line, step, v) for step in line.steps]
+    for view in views:
+        for k, number in enumerate(view.step.outputs):
+            primal.append(put(v[number], view.value(k), found.values[number]))
+            if found.tangents and jnp.issubdtype(found.values[number].dtype, jnp.inexact):
+                dot = _marked(v[number], "dot")
+                tangent.append(put(dot, view.tangent(k), found.tangents[number]))
+    for name, operand in zip(ends, line.outputs, strict=True):
+        shown = Number(operand.value) if isinstance(operand, Constant) else v[operand]
+        value = operand.value if isinstance(operand, Constant) else found.values[operand]
+        primal.append(Line(name, shown, None, value))
+        if isinstance(operand, int) and operand in found.tangents:
+            dot = _marked(v[operand], "dot")
+            tangent.append(Line(_marked(name, "dot"), dot, None, found.tangents[operand]))
+    adjoint = [] if seeds is None else _adjoint_lines(line, found, views, v, seeds, knowns)
+
+    gradient = {}
+    for i, name in enumerate(inputs if seeds is not None else ()):
+        gradient[name.letters] = found.adjoints.get(i, jnp.zeros_like(line.arguments[i]))
+        bar = _marked(v[i], "bar") if i in found.adjoints else Number(0)
+        adjoint.append(Line(_marked(name, "bar"), bar, None, gradient[name.letters]))
+    values = [found.values[o] if isinstance(o, int) else o.value for o in line.outputs]
+    slopes = [
+        found.tangents[o] if isinstance(o, int) else jnp.zeros_like(o.value)
+        for o in line.outputs
+        if found.tangents
+    ]
+    return Trace(
+        tuple(primal),
+        tuple(tangent),
+        tuple(adjoint),
+        jax.tree.unflatten(line.out_tree, values),
+        jax.tree.unflatten(line.out_tree, slopes) if found.tangents else None,
+        gradient,
+        digits,
+    )
+
+
+def _adjoint_lines(
+    line: Program,
+    found: Run,
+    views: Sequence["_View"],
+    v: Mapping[int, Name],
+    seeds: Sequence[Array],
+    knowns: Mapping[Name, Any],
+) -> list[Line]:
+    """From the outputs to the inputs; what is used twice gets a second line that adds."""
+    lines: list[Line] = []
+    sums: dict[int, Any] = {}
+
+    def add(number: int, formula: Any, part: Any) -> None:
+        bar = _marked(v[number], "bar")
+        now = dict(knowns) | {_marked(v[i], "bar"): a for i, a in sums.items()}
+        if number in sums:
+            formula, part = Apply("+", (bar, formula)), sums[number] + part
+        numbers = substitute(formula, {n: Number(a) for n, a in now.items()})
+        lines.append(Line(bar, formula, None if formula in ends else numbers, part))
+        sums[number] = part
+
+    ends = [_marked(name, "bar") for name in _output_names(line)]
+    for end, operand, seed in zip(ends, line.outputs, seeds, strict=True):
+        if isinstance(operand, int):
+            add(operand, end, seed)
+    for i in range(len(views) - 1, -1, -1):
+        places = [place for step, place in found.parts if step == i]
+        for place in sorted(places):
+            operand = views[i].step.operands[place]
+            assert isinstance(operand, int)
+            add(operand, views[i].adjoint(place), found.parts[i, place])
+    return lines
+
+
+def numbering(line: Program) -> dict[int, Name]:
+    """v_{1-n}, ..., v_0 for the inputs, then v_1, v_2, ... in the order of the steps."""
+    n = len(line.names)
+    names = {i: Name("v", i + 1 - n) for i in range(n)}
+    computed = [number for step in line.steps for number in step.outputs]
+    return names | {number: Name("v", i + 1) for i, number in enumerate(computed)}
+
+
+def _output_names(line: Program) -> list[Name]:
+    letter = "y" if "y" not in line.names else "f"
+    if len(line.outputs) == 1:
+        return [Name(letter)]
+    return [Name(letter, i + 1) for i in range(len(line.outputs))]
+
+
+def _marked(name: Name, mark: str) -> Name:
+    return name._replace(mark=mark)
+
+
+class _View:
+    """One step in formulas of the numbered values."""
+
+    def __init__(self, line: Program, step: Step, v: Mapping[int, Name]) -> None:
+        self.step = step
+        self.operands = [
+            Number(o.value) if isinstance(o, Constant) else v[o] for o in step.operands
+        ]
+        self.outputs = [v[number] for number in step.outputs]
+        self.shapes = [
+            np.shape(o.value) if isinstance(o, Constant) else line.shapes[o].shape
+            for o in step.operands
+        ]
+        self.out = line.shapes[step.outputs[0]].shape
+        self.rule: Rule = rule(step.name, step.equation.params, self.shapes, self.out)
+        self.moves = [
+            i
+            for i, o in enumerate(step.operands)
+            if isinstance(o, int) and jnp.issubdtype(line.shapes[o].dtype, jnp.inexact)
+        ]
+
+    def value(self, k: int) -> Any:
+        if self.rule.value is not None:
+            return self._written(self.rule.value)
+        return self._primitive(k, self.operands)
+
+    def tangent(self, k: int) -> Any:
+        dots = {i: _marked(self.operands[i], "dot") for i in self.moves}
+        if self.rule.partials:
+            parts = [product(dots[i], self._written(self.rule.partials[i])) for i in self.moves]
+        elif self.rule.adjoints or self.step.name in LINEAR:
+            parts = []
+            for i in self.moves:
+                operands = [dots[i] if j == i else o for j, o in enumerate(self.operands)]
+                written = self.rule.value
+                part = self._primitive(k, operands)
+                parts.append(part if written is None else self._written(written, operands))
+        else:
+            return self._jvp(k, list(dots.values()))
+        total = parts[0] if parts else Number(0)
+        for part in parts[1:]:
+            if isinstance(part, Apply) and part.function == "negative":
+                total = Apply("-", (total, part.arguments[0]))
+            else:
+                total = Apply("+", (total, part))
+        return total
+
+    def adjoint(self, place: int) -> Any:
+        bars = [_marked(out, "bar") for out in self.outputs]
+        if self.rule.partials:
+            partial = self._written(self.rule.partials[place])
+            if isinstance(partial, Apply) and partial.function == "/" and partial.arguments[0] == ONE:
+                whole = Apply("/", (bars[0], partial.arguments[1]))
+            else:
+                whole = Apply("×", (bars[0], partial))
+            return self._folded(whole, self.shapes[place])
+        if self.rule.adjoints:
+            return self._written(self.rule.adjoints[place])
+        return self._vjp(place, bars)
+
+    def _written(self, formula: Any, operands: Sequence[Any] | None = None) -> Any:
+        given = operands or self.operands
+        names: dict[Name, Any] = dict(zip((A, B, C), given, strict=False))
+        names |= {V: self.outputs[0], G: _marked(self.outputs[0], "bar")}
+        return substitute(formula, names)
+
+    def _folded(self, formula: Any, shape: tuple[int, ...]) -> Any:
+        """Summed over the axes along which the operand was stretched."""
+        if shape == self.out:
+            return formula
+        if not shape:
+            return Apply("sum", (formula,))
+        axes = [i for i, (n, full) in enumerate(zip(shape, self.out, strict=True)) if n != full]
+        summed = Apply("sum", (formula, Number(np.array(axes))))
+        return Apply("reshape", (summed, Number(np.array(shape))))
+
+    def _primitive(self, k: int, operands: Sequence[Any]) -> Any:
+        def function(*values: Any) -> Any:
+            return evaluate(self.step.equation, *values)[k]
+
+        return Apply(Opaque(self.step.name, function), tuple(operands))
+
+    def _jvp(self, k: int, dots: Sequence[Any]) -> Any:
+        def function(*values: Any) -> Any:
+            primals, slopes = values[: len(self.operands)], values[len(self.operands) :]
+            g, moved = self._of_moved(primals)
+            return jax.jvp(g, moved, list(slopes))[1][k]
+
+        return Apply(Opaque(f"jvp_{self.step.name}", function), (*self.operands, *dots))
+
+    def _vjp(self, place: int, bars: Sequence[Any]) -> Any:
+        def function(*values: Any) -> Any:
+            primals, given = values[: len(self.operands)], values[len(self.operands) :]
+            g, moved = self._of_moved(primals)
+            return jax.vjp(g, *moved)[1](list(given))[self.moves.index(place)]
+
+        name = f"vjp_{self.step.name}" + (f"_{place + 1}" if len(self.moves) > 1 else "")
+        return Apply(Opaque(name, function), (*self.operands, *bars))
+
+    def _of_moved(self, primals: Sequence[Any]) -> tuple[Callable[..., Any], list[Any]]:
+        def g(*moved: Any) -> Any:
+            given = list(primals)
+            for i, value in zip(self.moves, moved, strict=True):
+                given[i] = value
+            return evaluate(self.step.equation, *given)
+
+        return g, [primals[i] for i in self.moves]
+
+
+def product(left: Any, right: Any) -> Any:
+    """left × right, without ones: -left for -1, and left / b for 1 / b."""
+    if right == ONE:
+        return left
+    if right == MINUS:
+        return Apply("negative", (left,))
+    if isinstance(right, Apply) and right.function == "/" and right.arguments[0] == ONE:
+        return Apply("/", (left, right.arguments[1]))
+    if isinstance(right, Apply) and right.function == "negative":
+        return Apply("negative", (product(left, right.arguments[0]),))
+    return Apply("×", (left, right))
