@@ -10,13 +10,22 @@ Nothing is ever handed to Python's own `eval`.
 """
 
 import difflib
+import inspect
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from jaxcnn.autodiff.formulas import CONSTANTS, FUNCTIONS, Apply, Name, Number
+from jaxcnn.autodiff.formulas import (
+    CONSTANTS,
+    FUNCTIONS,
+    Apply,
+    Name,
+    Number,
+    evaluate_formula,
+)
 
 DEPTH = 100  # of brackets in brackets; Python's own stack ends at some hundreds
 _TOKEN = re.compile(
@@ -64,8 +73,47 @@ def parse(formula: str, names: Collection[str]) -> Any:
     """
     reader = _Reader(formula, names)
     tree = reader.sum()
-    reader.expect("", 'an operator or the end', bool(reader.token.kind == "end"))
+    reader.expect("", "an operator or the end", bool(reader.token.kind == "end"))
     return tree
+
+
+def formula_function(formula: str, names: Sequence[str]) -> Callable[..., Any]:
+    """A formula as a function of its variables, which JAX can trace and differentiate.
+
+    Args:
+        formula: such as "ln(x1) + x1*x2 - sin(x2)".
+        names: its variables, in the order of the function's arguments.
+
+    Raises:
+        FormulaError: a mistake in the formula, and where it is.
+
+    Example:
+        >>> f = formula_function("x * (y + 1)", ["x", "y"])
+        >>> float(f(2.0, 3.0))
+        8.0
+    """
+    tree = parse(formula, names)
+
+    def function(*values: Any) -> Any:
+        return evaluate_formula(tree, {Name(n): v for n, v in zip(names, values, strict=True)})
+
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    function.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])  # type: ignore
+    return function
+
+
+def parse_value(written: str) -> np.ndarray:
+    """A number, vector or matrix in float64, from text such as "2", "-1/3" or "[[1, 2], [3, 4]]".
+
+    Raises:
+        FormulaError: what is no constant formula.
+
+    Example:
+        >>> parse_value("[0.5, -2]")
+        array([ 0.5, -2. ])
+    """
+    with jax.enable_x64(True):
+        return np.asarray(evaluate_formula(parse(written, ()), {}), np.float64)
 
 
 class _Reader:
@@ -147,7 +195,7 @@ class _Reader:
     def _call(self, token: Token) -> Any:
         if token.text not in FUNCTIONS:
             close = difflib.get_close_matches(token.text, FUNCTIONS, n=1)
-            known = close or [name for name in FUNCTIONS]
+            known = close or list(FUNCTIONS)
             hint = "; did you mean " if close else "; known are "
             raise self._wrong(token, f"no function {token.text!r}", hint + ", ".join(known))
         self._take()
@@ -218,8 +266,7 @@ class _Reader:
             got = f", got {'the end' if token.kind == 'end' else repr(token.text)}"
         line = self.formula.replace("\n", " ").replace("\t", " ")
         return FormulaError(
-            f"formula: {rule} at position {token.place + 1}{got}:\n  {line}\n  "
-            f"{' ' * token.place}^"
+            f"formula: {rule} at position {token.place + 1}{got}:\n  {line}\n  {' ' * token.place}^"
         )
 
 

@@ -39,8 +39,9 @@ class Step(NamedTuple):
     @property
     def name(self) -> str:
         """The primitive's name; for a custom rule that of the function it belongs to."""
-        primitive = self.equation.primitive.name
-        return str(self.equation.params.get("name", primitive)).split(".")[-1]
+        inside = self.equation.params.get("call_jaxpr")
+        debug = getattr(getattr(inside, "jaxpr", None), "debug_info", None)
+        return getattr(debug, "func_name", None) or self.equation.primitive.name
 
 
 class Program(NamedTuple):
@@ -63,7 +64,32 @@ class Run(NamedTuple):
     parts: Mapping[tuple[int, int], Array]  # (step, operand) -> what it adds to an adjoint
 
 
-def program(f: Callable[..., Any], *args: Any, order: str = "level") -> Program:
+def inputs_of(
+    f: Callable[..., Any], args: Sequence[Any]
+) -> tuple[Callable[..., Any], list[Array], list[str]]:
+    """f as a function of the floating-point leaves of its arguments alone, those, and their names.
+
+    Raises:
+        ValueError: no floating-point leaf.
+    """
+    leaves, tree = jax.tree.flatten(jax.tree.map(jnp.asarray, args))
+    moves = [i for i, leaf in enumerate(leaves) if _inexact(leaf)]
+    if not moves:
+        raise ValueError("trace: needs a floating-point argument, got none.")
+
+    def g(*moved: Any) -> Any:
+        full = list(leaves)
+        for i, leaf in zip(moves, moved, strict=True):
+            full[i] = leaf
+        return f(*jax.tree.unflatten(tree, full))
+
+    names = _names(f, args)
+    return g, [leaves[i] for i in moves], [names[i] for i in moves]
+
+
+def program(
+    f: Callable[..., Any], *args: Any, order: str = "level", names: Sequence[str] | None = None
+) -> Program:
     """Flatten f at args.
 
     Args:
@@ -72,43 +98,32 @@ def program(f: Callable[..., Any], *args: Any, order: str = "level") -> Program:
             the others constants.
         order: of the steps: "program" as the function says, or "level": by the longest path from
             an input, as textbooks draw them.
+        names: of the inputs; by default the parameters', with the paths inside them.
 
     Raises:
         ValueError: another order, or no floating-point input.
     """
     if order not in ("level", "program"):
         raise ValueError(f'trace: order is "level" or "program", got {order!r}.')
-    args = jax.tree.map(jnp.asarray, args)
-    closed, shape = jax.make_jaxpr(f, return_shape=True)(*args)
-    leaves = jax.tree.leaves(args)
-    names = _names(f, args)
-    moves = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
-    if not any(moves):
-        raise ValueError("trace: needs a floating-point argument, got none.")
+    g, inputs, found = inputs_of(f, args)
+    closed, shape = jax.make_jaxpr(g, return_shape=True)(*inputs)
     numbers = itertools.count()
-    operands = [
-        next(numbers) if m else Constant(leaf) for m, leaf in zip(moves, leaves, strict=True)
-    ]
     steps: list[Step] = []
-    outputs = _inline(closed, operands, "", steps, numbers)
+    outputs = _inline(closed, [next(numbers) for _ in inputs], "", steps, numbers)
     steps = _needed(steps, outputs)
     if order == "level":
         steps = _by_level(steps)
-    inputs = [leaf for m, leaf in zip(moves, leaves, strict=True) if m]
     shapes = {i: jax.ShapeDtypeStruct(a.shape, a.dtype) for i, a in enumerate(inputs)}
     for step in steps:
         for number, variable in zip(step.outputs, step.equation.outvars, strict=True):
             aval: Any = variable.aval
             shapes[number] = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
-    moving = tuple(name for m, name in zip(moves, names, strict=True) if m)
-    return Program(
-        moving, tuple(inputs), tuple(steps), tuple(outputs), shapes, jax.tree.structure(shape)
-    )
+    tree = jax.tree.structure(shape)
+    chosen = tuple(found if names is None else names)
+    return Program(chosen, tuple(inputs), tuple(steps), tuple(outputs), shapes, tree)
 
 
-def run(
-    line: Program, tangents: Sequence[Array] | None, cotangents: Sequence[Array] | None
-) -> Run:
+def run(line: Program, tangents: Sequence[Array] | None, cotangents: Sequence[Array] | None) -> Run:
     """Evaluate a program, forward and in reverse.
 
     Args:
@@ -122,7 +137,7 @@ def run(
     for step in line.steps:
         moved = [o for o in step.operands if isinstance(o, int) and _inexact(values[o])]
         function, primals = _function(step, values), [values[o] for o in moved]
-        if cotangents is None or not moved:
+        if cotangents is None or not moved or step.name == "stop_gradient":
             outs, pullback = function(*primals), None
         else:
             outs, pullback = jax.vjp(function, *primals)
@@ -256,11 +271,7 @@ def _names(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):  # built in C, or no signature
         parameters = []
-    named = [
-        p.name
-        for p in parameters
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     names = []
     for i, arg in enumerate(args):
         first = named[i] if i < len(named) else f"x{i + 1}"

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxcnn.autodiff.formulas import format_value, latex, text, value_latex
+from jaxcnn.autodiff.notation import format_value, latex, text, value_latex
 
 
 class Section(NamedTuple):
@@ -64,7 +64,12 @@ def rich_tables(trace: Any) -> Any:
     tables = []
     for title, rows in sections(trace):
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-        for heading, style in (("", "bold"), ("formula", ""), ("numbers", "dim"), ("value", "cyan")):
+        for heading, style in (
+            ("", "bold"),
+            ("formula", ""),
+            ("numbers", "dim"),
+            ("value", "cyan"),
+        ):
             table.add_column(heading, style=style, overflow="fold", no_wrap=heading == "")
         for row in rows:
             table.add_row(*(cell.replace("[", r"\[") for cell in row))

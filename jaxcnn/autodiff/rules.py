@@ -140,9 +140,7 @@ def _transpose(params: Mapping[str, Any], shapes: Sequence[Shape], out: Shape) -
     return f"transpose(a, {order})", f"transpose(g, {back})"
 
 
-def _dot(
-    params: Mapping[str, Any], shapes: Sequence[Shape], out: Shape
-) -> Sequence[str] | None:
+def _dot(params: Mapping[str, Any], shapes: Sequence[Shape], out: Shape) -> Sequence[str] | None:
     left, right = (len(shape) for shape in shapes)
     ((a_axes, b_axes), (a_batch, b_batch)) = params["dimension_numbers"]
     plain = not (a_batch or b_batch) and tuple(a_axes) == (left - 1,) and tuple(b_axes) == (0,)
@@ -168,10 +166,15 @@ def _select(params: Mapping[str, Any], shapes: Sequence[Shape], out: Shape) -> S
     return "where(a, c, b)", "0", "where(a, 0, g)", "where(a, g, 0)"
 
 
+def _reduce_max(params: Mapping[str, Any], shapes: Sequence[Shape], out: Shape) -> Any:
+    return None if out else ("max(a)",)
+
+
 ARRAYS: dict[str, Callable[..., Sequence[str] | None]] = {
     "broadcast_in_dim": _broadcast,
     "dot_general": _dot,
     "expand_dims": _reshape,
+    "reduce_max": _reduce_max,
     "reduce_sum": _reduce_sum,
     "reshape": _reshape,
     "select_n": _select,
@@ -179,4 +182,3 @@ ARRAYS: dict[str, Callable[..., Sequence[str] | None]] = {
     "squeeze": _reshape,
     "transpose": _transpose,
 }
-

@@ -10,13 +10,9 @@ import numpy as np
 from jax import Array
 
 from jaxcnn.autodiff import rendering
-from jaxcnn.autodiff.formulas import Apply, Name, Number, Opaque, substitute
-from jaxcnn.autodiff.jaxprs import evaluate
-from jaxcnn.autodiff.programs import Constant, Program, Run, Step, program, run
-from jaxcnn.autodiff.rules import LINEAR, Rule, rule
-
-A, B, C, G, V = (Name(letter) for letter in "abcgv")
-ONE, MINUS = Number(1), Apply("negative", (Number(1),))
+from jaxcnn.autodiff.derivations import Derivation, marked, numbering, output_names
+from jaxcnn.autodiff.formulas import Apply, Name, Number, substitute
+from jaxcnn.autodiff.programs import Constant, Program, Run, program, run
 
 
 class Line(NamedTuple):
@@ -116,23 +112,28 @@ def trace(
         Baydin, Pearlmutter, Radul & Siskind (2018), Automatic differentiation in machine learning:
         a survey, tables 2 and 3, https://arxiv.org/abs/1502.05767.
     """
-    unknown = [mode for mode in modes if mode not in ("forward", "reverse")]
-    if unknown or not modes:
-        raise ValueError(f'trace: modes are "forward" and "reverse", got {tuple(modes)!r}.')
+    check_modes("trace", modes)
     with jax.enable_x64(True):
         line = program(f, *args, order=order)
         dots = bars = None
         if "forward" in modes:
-            dots = _direction(line, args, wrt, tangents)
+            dots = direction_of(line, args, wrt, tangents)
         if "reverse" in modes:
-            bars = _seeds(line, cotangents)
+            bars = seeds_of(line, cotangents)
         found = run(line, dots, bars)
         return _tables(line, found, bars, digits)
 
 
-def _direction(
+def check_modes(caller: str, modes: Sequence[str]) -> None:
+    """Raises ValueError, in the caller's name, for modes that there are not."""
+    if not modes or set(modes) - {"forward", "reverse"}:
+        raise ValueError(f'{caller}: modes are "forward" and "reverse", got {tuple(modes)!r}.')
+
+
+def direction_of(
     line: Program, args: Sequence[Any], wrt: str | None, tangents: Sequence[Any] | None
 ) -> list[Array]:
+    """The tangents of a program's inputs that wrt or tangents name, as `trace` explains them."""
     zeros = [jnp.zeros_like(a) for a in line.arguments]
     if tangents is not None:
         leaves = [
@@ -163,7 +164,8 @@ def _direction(
     return zeros
 
 
-def _seeds(line: Program, cotangents: Any) -> list[Array]:
+def seeds_of(line: Program, cotangents: Any) -> list[Array]:
+    """The adjoints that a program's outputs start from: those given, or ones."""
     shapes = [
         line.shapes[o] if isinstance(o, int) else jax.typeof(jnp.asarray(o.value))
         for o in line.outputs
@@ -187,40 +189,42 @@ def _seeds(line: Program, cotangents: Any) -> list[Array]:
 def _tables(line: Program, found: Run, seeds: Sequence[Array] | None, digits: int) -> Trace:
     v = numbering(line)
     inputs = [Name(name) for name in line.names]
-    ends = _output_names(line)
+    ends = output_names(line)
     knowns: dict[Name, Any] = {v[i]: value for i, value in found.values.items()}
-    knowns |= {_marked(v[i], "dot"): t for i, t in found.tangents.items()}
+    knowns |= {marked(v[i], "dot"): t for i, t in found.tangents.items()}
 
     def put(name: Name, formula: Any, value: Any, now: Mapping[Name, Any] = knowns) -> Line:
-        return Line(name, formula, substitute(formula, {n: Number(a) for n, a in now.items()}), value)
+        return Line(
+            name, formula, substitute(formula, {n: Number(a) for n, a in now.items()}), value
+        )
 
     primal = [Line(v[i], inputs[i], None, line.arguments[i]) for i in range(len(inputs))]
     tangent = [
-        Line(_marked(v[i], "dot"), _marked(inputs[i], "dot"), None, found.tangents[i])
+        Line(marked(v[i], "dot"), marked(inputs[i], "dot"), None, found.tangents[i])
         for i in range(len(inputs))
         if found.tangents
     ]
-    views = [_View(line, step, v) for step in line.steps]
-    for view in views:
-        for k, number in enumerate(view.step.outputs):
-            primal.append(put(v[number], view.value(k), found.values[number]))
+    derivations = [Derivation(line, step, v) for step in line.steps]
+    for derivation in derivations:
+        for k, number in enumerate(derivation.step.outputs):
+            primal.append(put(v[number], derivation.value(k), found.values[number]))
             if found.tangents and jnp.issubdtype(found.values[number].dtype, jnp.inexact):
-                dot = _marked(v[number], "dot")
-                tangent.append(put(dot, view.tangent(k), found.tangents[number]))
+                dot = marked(v[number], "dot")
+                tangent.append(put(dot, derivation.tangent(k), found.tangents[number]))
     for name, operand in zip(ends, line.outputs, strict=True):
         shown = Number(operand.value) if isinstance(operand, Constant) else v[operand]
         value = operand.value if isinstance(operand, Constant) else found.values[operand]
         primal.append(Line(name, shown, None, value))
         if isinstance(operand, int) and operand in found.tangents:
-            dot = _marked(v[operand], "dot")
-            tangent.append(Line(_marked(name, "dot"), dot, None, found.tangents[operand]))
-    adjoint = [] if seeds is None else _adjoint_lines(line, found, views, v, seeds, knowns)
+            dot = marked(v[operand], "dot")
+            tangent.append(Line(marked(name, "dot"), dot, None, found.tangents[operand]))
+    adjoint = [] if seeds is None else _adjoint_lines(line, found, derivations, v, seeds, knowns)
 
     gradient = {}
     for i, name in enumerate(inputs if seeds is not None else ()):
         gradient[name.letters] = found.adjoints.get(i, jnp.zeros_like(line.arguments[i]))
-        bar = _marked(v[i], "bar") if i in found.adjoints else Number(0)
-        adjoint.append(Line(_marked(name, "bar"), bar, None, gradient[name.letters]))
+        bar = marked(v[i], "bar") if i in found.adjoints else Number(0)
+        adjoint.append(Line(marked(name, "bar"), bar, None, gradient[name.letters]))
     values = [found.values[o] if isinstance(o, int) else o.value for o in line.outputs]
     slopes = [
         found.tangents[o] if isinstance(o, int) else jnp.zeros_like(o.value)
@@ -241,7 +245,7 @@ def _tables(line: Program, found: Run, seeds: Sequence[Array] | None, digits: in
 def _adjoint_lines(
     line: Program,
     found: Run,
-    views: Sequence["_View"],
+    derivations: Sequence[Derivation],
     v: Mapping[int, Name],
     seeds: Sequence[Array],
     knowns: Mapping[Name, Any],
@@ -251,163 +255,22 @@ def _adjoint_lines(
     sums: dict[int, Any] = {}
 
     def add(number: int, formula: Any, part: Any) -> None:
-        bar = _marked(v[number], "bar")
-        now = dict(knowns) | {_marked(v[i], "bar"): a for i, a in sums.items()}
+        bar = marked(v[number], "bar")
+        now = dict(knowns) | {marked(v[i], "bar"): a for i, a in sums.items()}
         if number in sums:
             formula, part = Apply("+", (bar, formula)), sums[number] + part
         numbers = substitute(formula, {n: Number(a) for n, a in now.items()})
         lines.append(Line(bar, formula, None if formula in ends else numbers, part))
         sums[number] = part
 
-    ends = [_marked(name, "bar") for name in _output_names(line)]
+    ends = [marked(name, "bar") for name in output_names(line)]
     for end, operand, seed in zip(ends, line.outputs, seeds, strict=True):
         if isinstance(operand, int):
             add(operand, end, seed)
-    for i in range(len(views) - 1, -1, -1):
+    for i in range(len(derivations) - 1, -1, -1):
         places = [place for step, place in found.parts if step == i]
         for place in sorted(places):
-            operand = views[i].step.operands[place]
+            operand = derivations[i].step.operands[place]
             assert isinstance(operand, int)
-            add(operand, views[i].adjoint(place), found.parts[i, place])
+            add(operand, derivations[i].adjoint(place), found.parts[i, place])
     return lines
-
-
-def numbering(line: Program) -> dict[int, Name]:
-    """v_{1-n}, ..., v_0 for the inputs, then v_1, v_2, ... in the order of the steps."""
-    n = len(line.names)
-    names = {i: Name("v", i + 1 - n) for i in range(n)}
-    computed = [number for step in line.steps for number in step.outputs]
-    return names | {number: Name("v", i + 1) for i, number in enumerate(computed)}
-
-
-def _output_names(line: Program) -> list[Name]:
-    letter = "y" if "y" not in line.names else "f"
-    if len(line.outputs) == 1:
-        return [Name(letter)]
-    return [Name(letter, i + 1) for i in range(len(line.outputs))]
-
-
-def _marked(name: Name, mark: str) -> Name:
-    return name._replace(mark=mark)
-
-
-class _View:
-    """One step in formulas of the numbered values."""
-
-    def __init__(self, line: Program, step: Step, v: Mapping[int, Name]) -> None:
-        self.step = step
-        self.operands = [
-            Number(o.value) if isinstance(o, Constant) else v[o] for o in step.operands
-        ]
-        self.outputs = [v[number] for number in step.outputs]
-        self.shapes = [
-            np.shape(o.value) if isinstance(o, Constant) else line.shapes[o].shape
-            for o in step.operands
-        ]
-        self.out = line.shapes[step.outputs[0]].shape
-        self.rule: Rule = rule(step.name, step.equation.params, self.shapes, self.out)
-        self.moves = [
-            i
-            for i, o in enumerate(step.operands)
-            if isinstance(o, int) and jnp.issubdtype(line.shapes[o].dtype, jnp.inexact)
-        ]
-
-    def value(self, k: int) -> Any:
-        if self.rule.value is not None:
-            return self._written(self.rule.value)
-        return self._primitive(k, self.operands)
-
-    def tangent(self, k: int) -> Any:
-        dots = {i: _marked(self.operands[i], "dot") for i in self.moves}
-        if self.rule.partials:
-            parts = [product(dots[i], self._written(self.rule.partials[i])) for i in self.moves]
-        elif self.rule.adjoints or self.step.name in LINEAR:
-            parts = []
-            for i in self.moves:
-                operands = [dots[i] if j == i else o for j, o in enumerate(self.operands)]
-                written = self.rule.value
-                part = self._primitive(k, operands)
-                parts.append(part if written is None else self._written(written, operands))
-        else:
-            return self._jvp(k, list(dots.values()))
-        total = parts[0] if parts else Number(0)
-        for part in parts[1:]:
-            if isinstance(part, Apply) and part.function == "negative":
-                total = Apply("-", (total, part.arguments[0]))
-            else:
-                total = Apply("+", (total, part))
-        return total
-
-    def adjoint(self, place: int) -> Any:
-        bars = [_marked(out, "bar") for out in self.outputs]
-        if self.rule.partials:
-            partial = self._written(self.rule.partials[place])
-            if isinstance(partial, Apply) and partial.function == "/" and partial.arguments[0] == ONE:
-                whole = Apply("/", (bars[0], partial.arguments[1]))
-            else:
-                whole = Apply("×", (bars[0], partial))
-            return self._folded(whole, self.shapes[place])
-        if self.rule.adjoints:
-            return self._written(self.rule.adjoints[place])
-        return self._vjp(place, bars)
-
-    def _written(self, formula: Any, operands: Sequence[Any] | None = None) -> Any:
-        given = operands or self.operands
-        names: dict[Name, Any] = dict(zip((A, B, C), given, strict=False))
-        names |= {V: self.outputs[0], G: _marked(self.outputs[0], "bar")}
-        return substitute(formula, names)
-
-    def _folded(self, formula: Any, shape: tuple[int, ...]) -> Any:
-        """Summed over the axes along which the operand was stretched."""
-        if shape == self.out:
-            return formula
-        if not shape:
-            return Apply("sum", (formula,))
-        axes = [i for i, (n, full) in enumerate(zip(shape, self.out, strict=True)) if n != full]
-        summed = Apply("sum", (formula, Number(np.array(axes))))
-        return Apply("reshape", (summed, Number(np.array(shape))))
-
-    def _primitive(self, k: int, operands: Sequence[Any]) -> Any:
-        def function(*values: Any) -> Any:
-            return evaluate(self.step.equation, *values)[k]
-
-        return Apply(Opaque(self.step.name, function), tuple(operands))
-
-    def _jvp(self, k: int, dots: Sequence[Any]) -> Any:
-        def function(*values: Any) -> Any:
-            primals, slopes = values[: len(self.operands)], values[len(self.operands) :]
-            g, moved = self._of_moved(primals)
-            return jax.jvp(g, moved, list(slopes))[1][k]
-
-        return Apply(Opaque(f"jvp_{self.step.name}", function), (*self.operands, *dots))
-
-    def _vjp(self, place: int, bars: Sequence[Any]) -> Any:
-        def function(*values: Any) -> Any:
-            primals, given = values[: len(self.operands)], values[len(self.operands) :]
-            g, moved = self._of_moved(primals)
-            return jax.vjp(g, *moved)[1](list(given))[self.moves.index(place)]
-
-        name = f"vjp_{self.step.name}" + (f"_{place + 1}" if len(self.moves) > 1 else "")
-        return Apply(Opaque(name, function), (*self.operands, *bars))
-
-    def _of_moved(self, primals: Sequence[Any]) -> tuple[Callable[..., Any], list[Any]]:
-        def g(*moved: Any) -> Any:
-            given = list(primals)
-            for i, value in zip(self.moves, moved, strict=True):
-                given[i] = value
-            return evaluate(self.step.equation, *given)
-
-        return g, [primals[i] for i in self.moves]
-
-
-def product(left: Any, right: Any) -> Any:
-    """left × right, without ones: -left for -1, and left / b for 1 / b."""
-    if right == ONE:
-        return left
-    if right == MINUS:
-        return Apply("negative", (left,))
-    if isinstance(right, Apply) and right.function == "/" and right.arguments[0] == ONE:
-        return Apply("/", (left, right.arguments[1]))
-    if isinstance(right, Apply) and right.function == "negative":
-        return Apply("negative", (product(left, right.arguments[0]),))
-    return Apply("×", (left, right))
