@@ -1,6 +1,6 @@
 """What one step computes and what each mode makes of it, as formulas of the program's values."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxcnn.autodiff.formulas import Apply, Name, Number, Opaque, substitute
 from jaxcnn.autodiff.jaxprs import evaluate
-from jaxcnn.autodiff.programs import Constant, Program, Step
-from jaxcnn.autodiff.rules import LINEAR, Rule, rule
+from jaxcnn.autodiff.programs import Constant, Program, Step, zero_tangent
+from jaxcnn.autodiff.rules import JOINTLY_LINEAR, LINEAR, Rule, rule
 
 A, B, C, G, V = (Name(letter) for letter in "abcgv")
 ONE, MINUS = Number(1), Apply("negative", (Number(1),))
@@ -50,7 +50,8 @@ class Derivation:
             np.shape(o.value) if isinstance(o, Constant) else line.shapes[o].shape
             for o in step.operands
         ]
-        self.out = line.shapes[step.outputs[0]].shape
+        self.out_shapes = [line.shapes[number] for number in step.outputs]
+        self.out = self.out_shapes[0].shape
         self.rule: Rule = rule(step.name, step.equation.params, self.shapes, self.out)
         self.moves = [
             i
@@ -73,13 +74,10 @@ class Derivation:
         dots = {i: marked(self.operands[i], "dot") for i in self.moves}
         if self.rule.partials:
             parts = [product(dots[i], self.partial(i)) for i in self.moves]
-        elif self.rule.adjoints or self.step.name in LINEAR:
-            parts = []
-            for i in self.moves:
-                operands = [dots[i] if j == i else o for j, o in enumerate(self.operands)]
-                written = self.rule.value
-                part = self._primitive(k, operands)
-                parts.append(part if written is None else self._written(written, operands))
+        elif self.step.name in LINEAR:
+            parts = [self._moved(k, {i: dots[i]}) for i in self.moves]
+        elif self.step.name in JOINTLY_LINEAR:
+            parts = [self._moved(k, {**self._still(), **dots})]
         else:
             return self._jvp(k, list(dots.values()))
         total = parts[0] if parts else Number(0)
@@ -90,9 +88,19 @@ class Derivation:
                 total = Apply("+", (total, part))
         return total
 
-    def adjoint(self, place: int) -> Any:
-        """What the step adds to the adjoint of one operand."""
-        bars = [marked(out, "bar") for out in self.outputs]
+    def adjoint(self, place: int, reached: Container[int]) -> Any:
+        """What the step adds to the adjoint of one operand.
+
+        Args:
+            place: the operand's.
+            reached: the values that have an adjoint.
+        """
+        bars = [
+            marked(out, "bar") if number in reached else Number(zero_tangent(shape))
+            for out, number, shape in zip(
+                self.outputs, self.step.outputs, self.out_shapes, strict=True
+            )
+        ]
         partial = self.partial(place)
         if partial is not None:
             if (
@@ -107,6 +115,20 @@ class Derivation:
         if self.rule.adjoints:
             return self._written(self.rule.adjoints[place])
         return self._vjp(place, bars)
+
+    def _moved(self, k: int, replaced: Mapping[int, Any]) -> Any:
+        operands = [replaced.get(i, o) for i, o in enumerate(self.operands)]
+        if self.rule.value is None:
+            return self._primitive(k, operands)
+        return self._written(self.rule.value, operands)
+
+    def _still(self) -> dict[int, Any]:
+        """Zeros for the numbers that no input moves; what chooses among them stays."""
+        return {
+            i: Number(np.zeros(np.shape(o.value)))
+            for i, o in enumerate(self.step.operands)
+            if isinstance(o, Constant) and jnp.issubdtype(jnp.asarray(o.value).dtype, jnp.inexact)
+        }
 
     def _written(self, formula: Any, operands: Sequence[Any] | None = None) -> Any:
         given = operands or self.operands

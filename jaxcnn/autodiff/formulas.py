@@ -124,12 +124,21 @@ FUNCTIONS: dict[str, Function] = {
     "tan": Function(jnp.tan, latex=r"\tan"),
     "tanh": Function(jnp.tanh, latex=r"\tanh"),
     "transpose": Function(
-        lambda a, axes=None: jnp.transpose(a, axes and _shape(axes)), 1, 2, latex="^{T}"
+        lambda a, axes=None: jnp.transpose(a, None if axes is None else _shape(axes)), 1, 2
     ),
     "where": Function(jnp.where, 3, 3),
 }
+COMPARISONS = {
+    ">": jnp.greater,
+    "<": jnp.less,
+    ">=": jnp.greater_equal,
+    "<=": jnp.less_equal,
+    "==": jnp.equal,
+    "!=": jnp.not_equal,
+}
 # sign -> (how tightly it binds, the function); between equals the left one binds first.
 OPERATORS: dict[str, tuple[int, Callable[..., Any]]] = {
+    **{sign: (0, function) for sign, function in COMPARISONS.items()},
     "+": (1, jnp.add),
     "-": (1, jnp.subtract),
     "×": (2, jnp.multiply),

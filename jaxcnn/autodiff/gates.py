@@ -170,7 +170,8 @@ def _by_formula(derivation: Derivation, facts: Facts, found: Run, at: Name) -> P
         if isinstance(name, Name):
             known[name] = value
     return [
-        (evaluate_formula(derivation.adjoint(i), known), part) for i, part in facts.parts.items()
+        (evaluate_formula(derivation.adjoint(i, found.adjoints), known), part)
+        for i, part in facts.parts.items()
     ]
 
 

@@ -15,11 +15,20 @@ from jaxcnn.autodiff.drawings import Box, Drawing, Edge, Line
 from jaxcnn.autodiff.formulas import Name
 from jaxcnn.autodiff.gates import Claim, copy_claim, step_claim
 from jaxcnn.autodiff.notation import format_number, format_value, name_text
-from jaxcnn.autodiff.programs import Constant, Program, Run, Step, inputs_of, program, run
+from jaxcnn.autodiff.programs import (
+    Constant,
+    Program,
+    Run,
+    Step,
+    inputs_of,
+    program,
+    run,
+    zero_tangent,
+)
 from jaxcnn.autodiff.svg import to_svg
 from jaxcnn.autodiff.traces import check_modes, direction_of, seeds_of
 
-MANY = 40  # steps; from here on layers are drawn in place of operations
+MANY = 30  # steps; with more of them layers are drawn in place of operations
 SIGNS = {
     "add": "+",
     "add_any": "+",
@@ -94,7 +103,7 @@ def graph(
         modes: what nodes show beside the values: tangents ("forward"), adjoints ("reverse").
         order: how values are numbered, as for `trace`.
         layers: one box for each module, by its name, instead of one for each operation; by
-            default where there are more than 40 operations and some of them have names.
+            default where there are more than 30 operations and some of them have names.
         digits: decimals shown.
         title: over the drawing.
 
@@ -119,8 +128,9 @@ def graph(
         raise ValueError(f'graph: of is "function", "jvp" or "gradient", got {of!r}.')
     check_modes("graph", modes)
     with jax.enable_x64(True):
+        ends = None
         if of != "function":
-            f, args, names = _derivative(f, args, of, wrt, cotangents)
+            f, args, names, ends = _derivative(f, args, of, wrt, cotangents)
             line = program(f, *args, order=order, names=names)
             dots = seeds = None
         else:
@@ -135,29 +145,41 @@ def graph(
             layers = len(line.steps) > MANY and any(step.scope for step in line.steps)
         draw = _layers if layers else _operations
         boxes, edges = draw(line, derivations, found, v, claims, digits)
+        ends = ends or [name_text(name) for name in output_names(line)]
+        boxes += _ends(line, found, ends, digits)
     drawing = Drawing(tuple(boxes), tuple(edges), title)
     return Graph(drawing, tuple(claims.values()), "down" if layers else "right")
 
 
 def _derivative(
     f: Callable[..., Any], args: Sequence[Any], of: str, wrt: str | None, cotangents: Any
-) -> tuple[Callable[..., Any], list[Any], list[str]]:
-    """The jvp or the gradient of f as a function of f's inputs, and of their tangents."""
+) -> tuple[Callable[..., Any], list[Any], list[str], list[str]]:
+    """The jvp or the gradient of f, of f's inputs and their tangents; names of both its ends."""
     g, leaves, names = inputs_of(f, args)
+    line = program(g, *leaves, names=names)
+
+    def of_names(mark: str) -> list[str]:
+        return [name_text(Name(name, mark=mark)) for name in names]
+
     if of == "gradient":
-        seeds = seeds_of(program(g, *leaves, names=names), cotangents)
+        seeds = seeds_of(line, cotangents)
 
         def gradient(*primals: Any) -> Any:
             outputs, pullback = jax.vjp(lambda *p: jax.tree.leaves(g(*p)), *primals)
-            return pullback([s.astype(o.dtype) for s, o in zip(seeds, outputs, strict=True)])
+            bars = [
+                zero_tangent(o) if s is None else s for s, o in zip(seeds, outputs, strict=True)
+            ]
+            return pullback(bars)
 
-        return gradient, leaves, names
-    dots = direction_of(program(g, *leaves, names=names), leaves, wrt, None)
+        return gradient, leaves, names, of_names("bar")
+    dots = direction_of(line, leaves, wrt, None)
 
     def slope(*both: Any) -> Any:
         return jax.jvp(g, both[: len(leaves)], both[len(leaves) :])
 
-    return slope, [*leaves, *dots], [*names, *(name_text(Name(n, mark="dot")) for n in names)]
+    ends = output_names(line)
+    both = [name_text(n) for n in (*ends, *(marked(n, "dot") for n in ends))]
+    return slope, [*leaves, *dots], names + of_names("dot"), both
 
 
 def _claims(
@@ -208,7 +230,7 @@ def _operations(
             else:
                 label = _factor(found, i, place, step, digits)
                 edges.append(Edge(source[operand], f"s{i}", label))
-    return boxes + _ends(line, found, digits), edges + _end_edges(line, source)
+    return boxes, edges + _end_edges(line, source)
 
 
 def _layers(
@@ -257,7 +279,7 @@ def _layers(
         before = {o for s in steps for o in s.operands if isinstance(o, int) and of.get(o) != key}
         wanted = dict.fromkeys(source[o] for o in sorted(before) if o not in inside)
         edges += [Edge(name, names[key]) for name in wanted]
-    return boxes + _ends(line, found, digits), edges + _end_edges(line, source)
+    return boxes, edges + _end_edges(line, source)
 
 
 def _ranks(line: Program) -> list[int]:
@@ -329,12 +351,11 @@ def _constant(name: str, value: Any, digits: int) -> Box:
     return Box(name, (Line(format_value(value, digits), "value"),), "constant")
 
 
-def _ends(line: Program, found: Run, digits: int) -> list[Box]:
+def _ends(line: Program, found: Run, names: Sequence[str], digits: int) -> list[Box]:
     boxes = []
-    for i, (name, operand) in enumerate(zip(output_names(line), line.outputs, strict=True)):
+    for i, (name, operand) in enumerate(zip(names, line.outputs, strict=True)):
         value = operand.value if isinstance(operand, Constant) else found.values[operand]
-        shown = format_value(value, digits)
-        lines = (Line(name_text(name), "title"), Line(shown, "value"))
+        lines = (Line(name, "title"), Line(format_value(value, digits), "value"))
         boxes.append(Box(f"y{i}", lines, "output"))
     return boxes
 

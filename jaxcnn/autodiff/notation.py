@@ -8,10 +8,11 @@ import numpy as np
 from jaxcnn.autodiff.formulas import FUNCTIONS, OPERATORS, Name, Number, Opaque
 
 LARGE = 9  # numbers; what has more shows its shape instead
+_LATEX_SIGNS = {"×": r"\times", "@": r"\,", ">=": r"\ge", "<=": r"\le", "!=": r"\ne"}
 _MARKS = {"dot": "\u0307", "bar": "\u0304"}  # combining: v̇, v̄
 
 
-def format_number(value: float, digits: int = 3) -> str:
+def format_number(value: Any, digits: int = 3) -> str:
     """A number with `digits` decimals, trailing zeros left out; small ones significant digits.
 
     Example:
@@ -30,10 +31,10 @@ def format_number(value: float, digits: int = 3) -> str:
 def format_value(value: Any, digits: int = 3) -> str:
     """A number, a small array as nested lists, or a large one's type and shape."""
     array = np.asarray(value)
-    if array.dtype == bool:
-        array = array.astype(int)
+    if array.dtype.kind == "V":  # float0, the tangent of what has none
+        return "0"
     if array.size > LARGE:
-        kind = f"{array.dtype.kind}{8 * array.dtype.itemsize}"
+        kind = "bool" if array.dtype == bool else f"{array.dtype.kind}{8 * array.dtype.itemsize}"
         return f"{kind}[{','.join(map(str, array.shape))}]"
     if array.ndim == 0:
         return format_number(array, digits)
@@ -44,6 +45,7 @@ def text(formula: Any, digits: int = 3) -> str:
     """The formula on one line, in the language that `parsing.parse` reads.
 
     Example:
+        >>> from jaxcnn.autodiff.formulas import Apply
         >>> text(Apply("×", (Name("v", 4, "bar"), Apply("cos", (Name("v", 0),)))))
         'v̄₄ × cos(v₀)'
     """
@@ -111,6 +113,7 @@ def latex(formula: Any, digits: int = 3) -> str:
     r"""The formula for LaTeX's mathematical mode.
 
     Example:
+        >>> from jaxcnn.autodiff.formulas import Apply
         >>> latex(Apply("/", (Name("v", 1, "dot"), Number(2.0))))
         '\\frac{\\dot{v}_{1}}{2}'
     """
@@ -141,7 +144,9 @@ def _latex(formula: Any, digits: int, binding: int) -> str:
         elif formula.function == "^":
             shown = f"{_latex(arguments[0], digits, 5)}^{{{_latex(arguments[1], digits, 0)}}}"
         else:
-            sign = {"×": r"\times", "@": r"\,"}.get(formula.function, formula.function)
+            sign = {"×": r"\times", "@": r"\,", ">=": r"\ge", "<=": r"\le", "!=": r"\ne"}.get(
+                formula.function, formula.function
+            )
             left, right = arguments
             first = _latex(left, digits, _left_binding(left, own))
             shown = f"{first} {sign} {_second(_latex(right, digits, own + 1))}"

@@ -1,10 +1,11 @@
 """Reading formulas: names and functions from a list, and the place of what is wrong.
 
+    formula: sum, or two sums with one of > < >= <= == != between
     sum:     product, then any of + - and a product
     product: signed, then any of × * · / @ and a signed
     signed:  any of + - and a signed, or a power
     power:   operand, or operand ^ signed (also **)
-    operand: number, name, function(sum, ...), (sum), [sum, ...]; then any [index, ...]
+    operand: number, name, function(formula, ...), (formula), [sum, ...]; then any [index, ...]
 
 Nothing is ever handed to Python's own `eval`.
 """
@@ -19,6 +20,7 @@ import jax
 import numpy as np
 
 from jaxcnn.autodiff.formulas import (
+    COMPARISONS,
     CONSTANTS,
     FUNCTIONS,
     Apply,
@@ -27,11 +29,11 @@ from jaxcnn.autodiff.formulas import (
     evaluate_formula,
 )
 
-DEPTH = 100  # of brackets in brackets; Python's own stack ends at some hundreds
+DEPTH = 30  # of brackets in brackets; each takes eight frames of Python's thousand
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[^\W\d][\w\u0300-\u036f₀-₉₋]*)"
-    r"|(?P<sign>\*\*|[-+*/@^(),\[\]×·−]))"
+    r"|(?P<sign>\*\*|[<>=!]=|[-+<>*/@^(),\[\]×·−]))"
 )
 _SIGNS = {"*": "×", "·": "×", "**": "^", "−": "-"}
 
@@ -72,7 +74,7 @@ def parse(formula: str, names: Collection[str]) -> Any:
                     ^
     """
     reader = _Reader(formula, names)
-    tree = reader.sum()
+    tree = reader.formula()
     reader.expect("", "an operator or the end", bool(reader.token.kind == "end"))
     return tree
 
@@ -120,9 +122,15 @@ class _Reader:
     """One pass over the text, from left to right, with one token in view."""
 
     def __init__(self, formula: str, names: Collection[str]) -> None:
-        self.formula, self.names, self.depth = formula, names, 0
+        self.written, self.names, self.depth = formula, names, 0
         self.end = 0
         self.token = self._next()
+
+    def formula(self) -> Any:
+        left = self.sum()
+        if self.token.text not in COMPARISONS:
+            return left
+        return Apply(self._take().text, (left, self.sum()))
 
     def sum(self) -> Any:
         return self._chain(("+", "-"), self.product)
@@ -158,7 +166,7 @@ class _Reader:
             found = self._named(token)
         elif token.text == "(":
             self._deeper()
-            found = self.sum()
+            found = self.formula()
             self._close(")")
         elif token.text == "[":
             found = self._array(token)
@@ -200,10 +208,10 @@ class _Reader:
             raise self._wrong(token, f"no function {token.text!r}", hint + ", ".join(known))
         self._take()
         self._deeper()
-        arguments = [self.sum()]
+        arguments = [self.formula()]
         while self.token.text == ",":
             self._take()
-            arguments.append(self.sum())
+            arguments.append(self.formula())
         self._close(")")
         function = FUNCTIONS[token.text]
         if not function.least <= len(arguments) <= function.most:
@@ -249,12 +257,12 @@ class _Reader:
         return taken
 
     def _next(self) -> Token:
-        match = _TOKEN.match(self.formula, self.end)
+        match = _TOKEN.match(self.written, self.end)
         if match is None:
-            rest = self.formula[self.end :].lstrip()
-            place = len(self.formula) - len(rest)
+            rest = self.written[self.end :].lstrip()
+            place = len(self.written) - len(rest)
             if not rest:
-                return Token("end", "", len(self.formula.rstrip()))
+                return Token("end", "", len(self.written.rstrip()))
             raise self._wrong(Token("", rest[0], place), "no formula has this character")
         self.end = match.end()
         kind = str(match.lastgroup)
@@ -264,7 +272,7 @@ class _Reader:
     def _wrong(self, token: Token, rule: str, got: str | None = None) -> FormulaError:
         if got is None:
             got = f", got {'the end' if token.kind == 'end' else repr(token.text)}"
-        line = self.formula.replace("\n", " ").replace("\t", " ")
+        line = self.written.replace("\n", " ").replace("\t", " ")
         return FormulaError(
             f"formula: {rule} at position {token.place + 1}{got}:\n  {line}\n  {' ' * token.place}^"
         )

@@ -123,14 +123,27 @@ def program(
     return Program(chosen, tuple(inputs), tuple(steps), tuple(outputs), shapes, tree)
 
 
-def run(line: Program, tangents: Sequence[Array] | None, cotangents: Sequence[Array] | None) -> Run:
+def run(
+    line: Program,
+    tangents: Sequence[Array] | None,
+    cotangents: Sequence[Array | None] | None,
+) -> Run:
     """Evaluate a program, forward and in reverse.
 
     Args:
         line: the program.
         tangents: one for each input; None leaves forward mode out.
-        cotangents: one for each output; None leaves reverse mode out.
+        cotangents: one for each output, None for integers; None leaves reverse mode out.
     """
+
+    @jax.jit
+    def whole(arguments: Any, dots: Any, seeds: Any) -> Any:
+        return tuple(_run(line._replace(arguments=arguments), dots, seeds))
+
+    return Run(*whole(line.arguments, tangents, cotangents))
+
+
+def _run(line: Program, tangents: Any, cotangents: Any) -> Run:
     values: dict[int, Array] = dict(enumerate(line.arguments))
     dots: dict[int, Array] = dict(enumerate(tangents or ()))
     pullbacks = []
@@ -144,10 +157,11 @@ def run(line: Program, tangents: Sequence[Array] | None, cotangents: Sequence[Ar
         values.update(zip(step.outputs, outs, strict=True))
         pullbacks.append(pullback)
         if tangents is not None:
-            slopes = [_zero(out) for out in outs]
+            slopes = [zero_tangent(out) for out in outs]
             if moved:
                 _, slopes = jax.jvp(function, primals, [dots[o] for o in moved])
-            dots.update(zip(step.outputs, slopes, strict=True))
+            pairs = zip(step.outputs, slopes, strict=True)
+            dots.update((number, slope) for number, slope in pairs if _inexact(slope))
     bars: dict[int, Array] = {}
     parts: dict[tuple[int, int], Array] = {}
     if cotangents is not None:
@@ -159,17 +173,17 @@ def _reverse(
     line: Program,
     values: Mapping[int, Array],
     pullbacks: Sequence[Callable[..., Any] | None],
-    cotangents: Sequence[Array],
+    cotangents: Sequence[Array | None],
 ) -> tuple[dict[int, Array], dict[tuple[int, int], Array]]:
     bars: dict[int, Array] = {}
     parts = {}
     for operand, seed in zip(line.outputs, cotangents, strict=True):
-        if isinstance(operand, int):
+        if isinstance(operand, int) and seed is not None:
             bars[operand] = bars[operand] + seed if operand in bars else seed
     for i, (step, pullback) in reversed(list(enumerate(zip(line.steps, pullbacks, strict=True)))):
         if pullback is None or not any(o in bars for o in step.outputs):
             continue
-        contributions = iter(pullback([bars.get(o, _zero(values[o])) for o in step.outputs]))
+        contributions = iter(pullback([bars.get(o, zero_tangent(values[o])) for o in step.outputs]))
         for place, operand in enumerate(step.operands):
             if isinstance(operand, int) and _inexact(values[operand]):
                 part = next(contributions)
@@ -195,14 +209,14 @@ def _function(step: Step, values: Mapping[int, Array]) -> Callable[..., list[Arr
     return function
 
 
-def _zero(value: Array) -> Any:
-    """A tangent of a value without one; integers and booleans have tangents of no bits."""
+def zero_tangent(value: Any) -> Any:
+    """The tangent of a value that does not move; integers and booleans have tangents of no bits."""
     if _inexact(value):
         return jnp.zeros_like(value)
     return np.zeros(value.shape, jax.dtypes.float0)
 
 
-def _inexact(value: Array) -> bool:
+def _inexact(value: Any) -> bool:
     return jnp.issubdtype(value.dtype, jnp.inexact)
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from jaxcnn.autodiff.notation import format_value, latex, text, value_latex
 
+WIDEST = 48  # columns that the cells of one line can make all others wait for
+
 
 class Section(NamedTuple):
     """One table: rows of name, formula, numbers put in (or nothing) and value."""
@@ -44,7 +46,7 @@ def plain(trace: Any) -> str:
     """Aligned text."""
     parts = []
     for title, rows in sections(trace):
-        widths = [max(_width(row[i]) for row in rows) for i in range(4)]
+        widths = [min(max(_width(row[i]) for row in rows), WIDEST) for i in range(4)]
         lines = [title]
         for name, formula, numbers, value in rows:
             cells = [_padded(name, widths[0]), "= " + _padded(formula, widths[1])]

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from jaxcnn.autodiff.parsing import parse
 
-# primitive -> (value, derivative by a, derivative by b); of numbers, or element by element.
+# primitive -> (value, derivative by a, derivative by b); of numbers, or element by element. What
+# compares has no derivative.
 ELEMENTWISE: dict[str, tuple[str, ...]] = {
     "abs": ("abs(a)", "sign(a)"),
     "acos": ("acos(a)", "-1 / sqrt(1 - a^2)"),
@@ -25,13 +26,19 @@ ELEMENTWISE: dict[str, tuple[str, ...]] = {
     "erf": ("erf(a)", "2 / sqrt(pi) * exp(-a^2)"),
     "exp": ("exp(a)", "v"),
     "exp2": ("2^a", "v * ln(2)"),
+    "eq": ("a == b",),
     "expm1": ("expm1(a)", "v + 1"),
+    "ge": ("a >= b",),
+    "gt": ("a > b",),
+    "le": ("a <= b",),
     "log": ("ln(a)", "1 / a"),
     "log1p": ("log1p(a)", "1 / (1 + a)"),
     "logistic": ("sigmoid(a)", "v * (1 - v)"),
+    "lt": ("a < b",),
     "max": ("max(a, b)", "greater(a, b)", "greater(b, a)"),
     "min": ("min(a, b)", "greater(b, a)", "greater(a, b)"),
     "mul": ("a * b", "b", "a"),
+    "ne": ("a != b",),
     "neg": ("-a", "-1"),
     "pow": ("a^b", "b * a^(b - 1)", "v * ln(a)"),
     "relu": ("relu(a)", "step(a)"),
@@ -46,11 +53,14 @@ ELEMENTWISE: dict[str, tuple[str, ...]] = {
     "tan": ("tan(a)", "1 + v^2"),
     "tanh": ("tanh(a)", "1 - v^2"),
 }
-# Linear in each operand, as jaxprs name them: their tangents have the formula of their values.
+# Linear in each operand by itself: their tangents are sums of the formula of their values.
 LINEAR = frozenset(
-    "concatenate conv conv_general_dilated convert_element_type cumsum dot_general dynamic_slice "
-    "gather pad rev slice sum_pool".split()
+    "broadcast_in_dim conv conv_general_dilated convert_element_type cumsum dot_general "
+    "dynamic_slice expand_dims gather reduce_sum reshape rev slice squeeze sum_pool "
+    "transpose".split()
 )
+# Linear in all numbers together: the tangent is the formula of the value, with all operands moved.
+JOINTLY_LINEAR = frozenset(["concatenate", "pad", "select_n"])
 
 Shape = tuple[int, ...]
 
@@ -74,7 +84,7 @@ def rule(name: str, params: Mapping[str, Any], shapes: Sequence[Shape], out: Sha
     """
     if name == "integer_pow":
         return _elementwise(_power(params["y"]))
-    if name in ELEMENTWISE and len(ELEMENTWISE[name]) == 1 + len(shapes):
+    if name in ELEMENTWISE:
         return _elementwise(ELEMENTWISE[name])
     if name in ARRAYS:
         written = ARRAYS[name](params, shapes, out)

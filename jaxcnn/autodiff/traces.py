@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxcnn.autodiff import rendering
@@ -164,17 +163,15 @@ def direction_of(
     return zeros
 
 
-def seeds_of(line: Program, cotangents: Any) -> list[Array]:
-    """The adjoints that a program's outputs start from: those given, or ones."""
+def seeds_of(line: Program, cotangents: Any) -> list[Array | None]:
+    """The adjoints that a program's outputs start from, ones if none are given; integers have none."""
     shapes = [
         line.shapes[o] if isinstance(o, int) else jax.typeof(jnp.asarray(o.value))
         for o in line.outputs
     ]
     if cotangents is None:
         return [
-            jnp.ones(s.shape, s.dtype)
-            if jnp.issubdtype(s.dtype, jnp.inexact)
-            else np.zeros(s.shape, jax.dtypes.float0)
+            jnp.ones(s.shape, s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else None
             for s in shapes
         ]
     given = jax.tree.leaves(cotangents)
@@ -183,10 +180,13 @@ def seeds_of(line: Program, cotangents: Any) -> list[Array]:
             f"trace: cotangents need shapes {[s.shape for s in shapes]}, "
             f"got {[jnp.shape(g) for g in given]}."
         )
-    return [jnp.asarray(g, s.dtype) for g, s in zip(given, shapes, strict=True)]
+    return [
+        jnp.asarray(g, s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else None
+        for g, s in zip(given, shapes, strict=True)
+    ]
 
 
-def _tables(line: Program, found: Run, seeds: Sequence[Array] | None, digits: int) -> Trace:
+def _tables(line: Program, found: Run, seeds: Sequence[Array | None] | None, digits: int) -> Trace:
     v = numbering(line)
     inputs = [Name(name) for name in line.names]
     ends = output_names(line)
@@ -247,7 +247,7 @@ def _adjoint_lines(
     found: Run,
     derivations: Sequence[Derivation],
     v: Mapping[int, Name],
-    seeds: Sequence[Array],
+    seeds: Sequence[Array | None],
     knowns: Mapping[Name, Any],
 ) -> list[Line]:
     """From the outputs to the inputs; what is used twice gets a second line that adds."""
@@ -265,12 +265,12 @@ def _adjoint_lines(
 
     ends = [marked(name, "bar") for name in output_names(line)]
     for end, operand, seed in zip(ends, line.outputs, seeds, strict=True):
-        if isinstance(operand, int):
+        if isinstance(operand, int) and seed is not None:
             add(operand, end, seed)
     for i in range(len(derivations) - 1, -1, -1):
         places = [place for step, place in found.parts if step == i]
         for place in sorted(places):
             operand = derivations[i].step.operands[place]
             assert isinstance(operand, int)
-            add(operand, derivations[i].adjoint(place), found.parts[i, place])
+            add(operand, derivations[i].adjoint(place, found.adjoints), found.parts[i, place])
     return lines

@@ -12,7 +12,9 @@ from jaxcnn.autodiff import trace as evaluation_trace
 
 def trace(
     formula: tyro.conf.Positional[str],
-    values: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME=VALUE ...")],
+    values: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME=VALUE ...")
+    ],
     wrt: str | None = None,
     order: Literal["level", "program"] = "level",
     modes: tuple[Literal["forward", "reverse"], ...] = ("forward", "reverse"),
