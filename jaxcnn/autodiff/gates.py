@@ -68,9 +68,6 @@ def step_claim(line: Program, i: int, derivation: Derivation, found: Run, at: Na
             "rearranges": "puts each number's gradient where the number came from",
         }[gate]
         pairs = _by_formula(derivation, facts, found, at)
-    elif len(parts) == 2:
-        gate, says, rule = "swaps", SWAPS, _euler
-        pairs = rule(facts)
     else:
         return None
     return _judged(at, gate, says, pairs)
@@ -182,6 +179,9 @@ GATES: dict[str, tuple[str, str, Callable[[Facts], Pairs]]] = {
     "add": ("distributes", DISTRIBUTES, _distributes(1, 1)),
     "add_any": ("distributes", DISTRIBUTES, _distributes(1, 1)),
     "broadcast_in_dim": ("adds", "adds the gradients of all copies", _gathers),
+    "conv": ("swaps", SWAPS, _euler),
+    "conv_general_dilated": ("swaps", SWAPS, _euler),
+    "dot_general": ("swaps", SWAPS, _euler),
     "max": ("routes", LARGER, _routes(larger=True)),
     "max_pool": ("routes", "routes each window's gradient to one pixel", _routes_windows),
     "min": ("routes", LARGER.replace("larger", "smaller"), _routes(larger=False)),

@@ -9,6 +9,7 @@ from jaxcnn.autodiff.formulas import FUNCTIONS, OPERATORS, Name, Number, Opaque
 
 LARGE = 9  # numbers; what has more shows its shape instead
 _LATEX_SIGNS = {"×": r"\times", "@": r"\,", ">=": r"\ge", "<=": r"\le", "!=": r"\ne"}
+_WORDS = {"dot": "tangent", "bar": "adjoint"}
 _MARKS = {"dot": "\u0307", "bar": "\u0304"}  # combining: v̇, v̄
 
 
@@ -92,8 +93,10 @@ def _listed(formulas: Any, digits: int) -> str:
 
 
 def name_text(name: Name) -> str:
-    """v̄₄ for Name("v", 4, "bar"), ẋ1 for Name("x1", mark="dot")."""
+    """v̄₄ for Name("v", 4, "bar"), ẋ1 for Name("x1", mark="dot"), long names in words."""
     head, tail = _head(name)
+    if len(head) > 3 and name.mark:
+        return f"{name.letters} ({_WORDS[name.mark]})"
     marked = unicodedata.normalize("NFC", head + _MARKS.get(name.mark, "")) + tail
     return marked if name.index is None else marked + subscript(name.index)
 

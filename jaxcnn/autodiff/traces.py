@@ -164,7 +164,7 @@ def direction_of(
 
 
 def seeds_of(line: Program, cotangents: Any) -> list[Array | None]:
-    """The adjoints that a program's outputs start from, ones if none are given; integers have none."""
+    """The adjoints that outputs start from, ones if none are given; integers have none."""
     shapes = [
         line.shapes[o] if isinstance(o, int) else jax.typeof(jnp.asarray(o.value))
         for o in line.outputs

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from jaxcnn.autodiff import formula_function, graph, parse_value
-from jaxcnn.autodiff import trace as evaluation_trace
+from jaxcnn.autodiff.graphs import graph
+from jaxcnn.autodiff.parsing import formula_function, parse_value
+from jaxcnn.autodiff.traces import trace as evaluation_trace
 
 
 def trace(
