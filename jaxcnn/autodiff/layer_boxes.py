@@ -105,7 +105,9 @@ def _listing(steps: Sequence[Step]) -> str:
 
 
 def _title(scope: str, steps: Sequence[Step]) -> str:
-    last = module(scope).rsplit("/", 1)[-1]
+    *around, last = module(scope).split("/")
+    if last.isdigit():  # a block's number says little without its stage
+        last = "/".join([*around[-1:], last])
     if not last:
         return f"{len(steps)} operations" if len(steps) > 1 else sign(steps[0])
     return f"{last}, backwards" if "transpose(" in scope else last

@@ -1,6 +1,6 @@
 """A drawing as one SVG: no file, font or script beside it, and no Graphviz to make it."""
 
-from xml.sax.saxutils import escape
+from xml.sax import saxutils
 
 from jaxcnn.autodiff.curves import Point
 from jaxcnn.autodiff.drawings import BOX_COLOURS, LINE_COLOURS, Drawing, check
@@ -56,7 +56,7 @@ def to_svg(drawing: Drawing, *, direction: str = "right") -> str:
     key = sum(_key_width(kind) for kind in legend)
     width = max(placed.width, max(heading, key) + 2 * _SIDE)
     height = placed.height + top + bottom
-    title = escape(drawing.title or "computational graph")
+    title = _escape(drawing.title or "computational graph")
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="jaxcnn-graph" role="img" '
         f'viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" height="{_n(height)}">',
@@ -97,7 +97,7 @@ def _box(placed: PlacedBox) -> str:
     fill, stroke = BOX_COLOURS[box.kind]
     radius = 6 if box.kind in ("operation", "layer") else min(14.0, height / 2)
     shape = _rectangle((x, y, width, height), radius=radius)
-    parts = [f"<g><title>{escape(box.name)}</title>"]
+    parts = [f"<g><title>{_escape(box.name)}</title>"]
     parts.append(f'<rect {shape} fill="{fill}" stroke="{stroke}" stroke-width="1.3"/>')
     top = y + (height - sum(TEXT[line.kind].height for line in box.lines)) / 2
     for text, kind in box.lines:
@@ -119,7 +119,7 @@ def _edge(placed: PlacedEdge, direction: str) -> str:
         points[-1] = (x, y - length + 1)
         head = [(x, y), (x - half, y - length), (x + half, y - length)]
     curves = " ".join(f"C{_points(points[i : i + 3])}" for i in range(1, len(points), 3))
-    title = escape(f"{placed.edge.source} → {placed.edge.target}")
+    title = _escape(f"{placed.edge.source} → {placed.edge.target}")
     return (
         f'<g><title>{title}</title><path class="edge" d="M{_points(points[:1])} {curves}"/>'
         f'<path class="head" d="M{_points(head)}Z"/></g>'
@@ -156,7 +156,7 @@ def _text(text: str, at: Point, style: Style, colour: str, *, middle: bool = Tru
     names = [name for name, on in (("b", style.bold), ("m", middle)) if on]
     kind = f' class="{" ".join(names)}"' if names else ""
     place = f'x="{_n(at[0])}" y="{_n(at[1])}" font-size="{_n(style.size)}"'
-    return f'<text {place}{kind} style="fill:{colour}">{escape(text)}</text>'
+    return f'<text {place}{kind} style="fill:{colour}">{_escape(text)}</text>'
 
 
 def _rectangle(part: tuple[float, ...], *, radius: float) -> str:
@@ -172,3 +172,8 @@ def _points(points: list[Point]) -> str:
 def _n(value: float) -> str:
     """A number with at most one decimal, -0 written as 0."""
     return f"{round(value, 1) + 0.0:g}" if abs(value) < 1e5 else f"{value:.1f}"
+
+
+def _escape(text: str) -> str:
+    """For XML, which has no place for control characters either."""
+    return saxutils.escape("".join(c if c.isprintable() else " " for c in text))

@@ -149,3 +149,8 @@ def test_svg_errors():
         to_svg(Drawing((Box("x", ()), Box("x", ())), ()))
     with pytest.raises(ValueError, match=r"^to_svg: direction takes .*, got 'left'\.$"):
         to_svg(PRODUCT, direction="left")
+
+
+def test_control_characters_leave_valid_xml():
+    drawing = Drawing((Box("x\x1b", (Line("a\x00b\nc"),)),), ())
+    assert "a b c" in "".join(parsed(drawing).itertext())
