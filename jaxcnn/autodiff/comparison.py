@@ -59,7 +59,7 @@ class ModeComparison:
         return self.markdown()
 
     def _head(self) -> str:
-        return f"{_many(self.inputs, 'input')}, {_many(self.outputs, 'output')}"
+        return f"{many(self.inputs, 'input')}, {many(self.outputs, 'output')}"
 
     def _foot(self) -> list[str]:
         apart = [f"{pair} {value:.1e}" for pair, value in self.disagreements.items()]
@@ -101,15 +101,18 @@ NAMES = {
 
 
 def short(number: int) -> str:
-    """12,345 or 1.2 million and so on: a count that can be read."""
+    """A count that can be read: 12,345 or 1.23 million."""
+    if number >= 1e15:
+        return f"{number:.2e}"
     for power, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
         if number >= power:
             return f"{number / power:,.3g} {word}"
     return f"{number:,}"
 
 
-def _many(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+def many(number: int, noun: str, ending: str = "s") -> str:
+    """1 input, 2 inputs."""
+    return f"{number:,} {noun}{ending * (number != 1)}"
 
 
 def _times(cost: float | None, base: float | None) -> str:

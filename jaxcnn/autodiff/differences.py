@@ -11,7 +11,7 @@ import numpy as np
 
 NOISE_POINTS = 7  # on each line where the noise is measured
 SINGLE = float(np.finfo(np.float32).eps)
-RUNGS = 7
+RUNGS = 6
 CONFIRMS = 3  # errors within which slopes of two rungs are one
 CLEAR = 20  # times the noise: what is surely no rounding
 ALIKE = 0.75  # gaps of a kink stay; those of a curve shrink by 2 or more from rung to rung
@@ -29,9 +29,9 @@ class Slopes(NamedTuple):
 
 
 def ladder(eps: float) -> np.ndarray:
-    """Steps from eps^(1/8) down to eps^(1/2), powers of two: products with them are exact."""
+    """Steps from eps^(1/5) down to eps^(1/2), powers of two: products with them are exact."""
     bits = -np.log2(eps)
-    first, last = np.round(bits / 8), np.round(bits / 2)
+    first, last = np.round(bits / 5), np.round(bits / 2)
     return 0.5 ** np.unique(np.round(np.linspace(first, last, RUNGS)))
 
 
@@ -46,7 +46,7 @@ def noise_level(values: np.ndarray, eps: np.ndarray) -> np.ndarray:
     """How far rounding moves each output.
 
     Fourth differences of neighbouring values cancel what is smooth; noise of size s leaves
-    s sqrt(70). The noisiest line counts, and at least the rounding of the output itself.
+    s sqrt(70). At least the rounding of the output itself is counted.
 
     Args:
         values: (line, point, output), equally spaced along each line.
@@ -57,10 +57,10 @@ def noise_level(values: np.ndarray, eps: np.ndarray) -> np.ndarray:
     """
     with np.errstate(invalid="ignore", over="ignore"):
         fourth = np.diff(values, n=4, axis=1)
-        measured = 2 * np.sqrt(np.mean(fourth**2, axis=1).max(axis=0) / 70)
+        measured = 2 * np.sqrt(np.mean(fourth**2, axis=(0, 1)) / 70)
         single = np.all(values == values.astype(np.float32), axis=(0, 1))
         eps = np.where(single, np.maximum(eps, SINGLE), eps)  # float32 inside, whatever comes out
-        rounding = eps * np.max(np.abs(values), axis=(0, 1))
+        rounding = eps * np.max(np.abs(values), axis=(0, 1), initial=0, where=np.isfinite(values))
     return np.where(np.isfinite(measured), np.maximum(measured, rounding), rounding)
 
 

@@ -64,10 +64,11 @@ def count_flops(f: Callable[..., Any], *args: Any) -> Flops:
 
     jit, remat, custom derivatives and branches are followed, and so are the primitives of jaxcnn.
     A `scan` (a `fori_loop` of fixed length) counts its body times its length; XLA's own cost
-    analysis counts it once. Of a `cond` the dearest branch counts. So do the turns of a `while`
-    where they depend on no argument; where they do, f is run once with counters in its loops, and
-    everything counts as often as it ran, branches too: that takes arrays for arguments. What
-    stands in the jaxpr counts even where nobody uses it, which a compiler may drop.
+    analysis counts it once. Of a `cond` the dearest branch counts. A `while` counts every turn:
+    where the turns depend on no argument, its counter alone is run; where they do, f is run once
+    with counters in its loops, and everything counts as often as it ran, branches too, which takes
+    arrays for arguments. What stands in the jaxpr counts even where nobody uses it and a compiler
+    drops it.
 
     Args:
         f: any traceable function; options belong into a lambda.
@@ -91,7 +92,7 @@ def count_flops(f: Callable[..., Any], *args: Any) -> Flops:
         600
 
     Reference:
-        Griewank & Walther (2008), Evaluating Derivatives, section 2.5 and 4.5 (how costs add up).
+        Griewank & Walther (2008), Evaluating Derivatives, sections 2.5 and 4.5 (how costs add up).
     """
     jaxpr = jax.make_jaxpr(f)(*args)
     counter = _count("count_flops", jaxpr, FLOPS, jax.tree.leaves(args))

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxcnn.autodiff.jaxprs import CALLS, CUSTOM_RULES, evaluate, inner_jaxprs
@@ -55,13 +56,16 @@ def runs(jaxpr: Jaxpr | ClosedJaxpr, args: Sequence[Any]) -> dict[Path, int]:
     """
     if not has(jaxpr, ["while"]):
         return {}
-    counts = jax.jit(lambda args: _run(jaxpr, args, ())[1])(tuple(args))
-    return {path: int(count) for path, count in counts.items()}
+    with jax.ensure_compile_time_eval():  # now, even if the caller is being traced
+        counts = jax.jit(lambda args: _run(jaxpr, args, ())[1])(tuple(args))
+        return {path: int(count) for path, count in counts.items()}
 
 
 def _run(jaxpr: Jaxpr | ClosedJaxpr, args: Sequence[Any], path: Path) -> tuple[list[Any], Counts]:
     inner, consts = opened(jaxpr)
-    values: dict[Any, Any] = dict(zip(inner.constvars, consts, strict=True))
+    # What the caller is being traced for has no value either.
+    known = [UNKNOWN if isinstance(const, Tracer) else const for const in consts]
+    values: dict[Any, Any] = dict(zip(inner.constvars, known, strict=True))
     values.update(zip(inner.invars, args, strict=True))
 
     def read(atom: Any) -> Any:

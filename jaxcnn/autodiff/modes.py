@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcnn.autodiff.comparison import ModeComparison, ModeCost, short
+from jaxcnn.autodiff.comparison import ModeComparison, ModeCost, many, short
 from jaxcnn.autodiff.flops import UnknownTurnsError, count_flops
 from jaxcnn.autodiff.loops import has
 from jaxcnn.autodiff.mode_programs import Program, flat, normal, numbers, programs, real
@@ -169,7 +169,7 @@ def _cheaper(
     moved = m + n
     costs = (m * (forward + moved), m), (n * (reverse + moved), n)
     words = [
-        f"{passes:,} {mode} pass{'es' * (passes != 1)} at {short(flops + moved)} "
+        f"{many(passes, f'{mode} pass', 'es')} at {short(flops + moved)} "
         f"{'is' if passes == 1 else 'are'} {short(cost)}"
         for (cost, passes), mode, flops in zip(
             costs, ("forward", "reverse"), (forward, reverse), strict=True
@@ -183,7 +183,11 @@ def _prepare(
 ) -> tuple[Program | None, tuple[int | None, int | None, str]]:
     """The compiled program, or None, and its FLOPs, temporary bytes, and why it is left out."""
     if full and passes > max_passes:
-        return None, (None, None, f"left out: {passes:,} passes, more than {max_passes:,}")
+        return None, (
+            None,
+            None,
+            f"left out: {many(passes, 'pass', 'es')}, more than {max_passes:,}",
+        )
     try:
         compiled = jax.jit(program).lower(*given).compile()
     except NO_RULE as error:

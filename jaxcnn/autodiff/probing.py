@@ -8,29 +8,29 @@ FULL = 256  # up to so many inputs or outputs each is probed alone
 
 
 def supports(
-    rng: np.random.Generator, inputs: Elements, count: int, large: np.ndarray | None
+    rng: np.random.Generator, inputs: Elements, count: int, blocks: int, large: np.ndarray | None
 ) -> list[np.ndarray]:
     """The inputs that move together, for each probe; the first moves them all.
 
     Args:
         rng: draws blocks and probes.
         inputs: the flat vector's arrays.
-        count: how many blocks; an eighth as many directions move all inputs, and about as many
-            move one.
+        count: about how many probes move one input; an eighth as many move all.
+        blocks: how many random parts the inputs are split in.
         large: some gradient; the inputs where it is largest are probed alone.
     """
     n, everything = inputs.size, np.arange(inputs.size)
     if n <= FULL:
         return [everything, *np.split(everything, n)]
     # In a block of n / 64 a single wrong number stands out eight times as much as in all.
-    blocks = np.array_split(rng.permutation(n), min(n, count))
+    parts = np.array_split(rng.permutation(n), min(n, blocks))
     spans, few = inputs.spans, -(-count // 4)
     arrays = [np.arange(*spans[i]) for i in rng.permutation(len(spans))[: 2 * few]]
     ends = rng.permutation(np.unique([end for a, b in spans for end in (a, b - 1)]))
     largest = [] if large is None else np.argsort(-np.abs(large))[:few]
     alone = np.concatenate([rng.choice(n, few, replace=False), ends[: 2 * few], largest])
     ones = [np.array([i]) for i in np.unique(alone.astype(int))]
-    return [*[everything] * max(1, few // 2), *blocks, *arrays, *ones]
+    return [*[everything] * max(1, few // 2), *parts, *arrays, *ones]
 
 
 def output_weights(rng: np.random.Generator, outputs: int, count: int) -> np.ndarray:

@@ -116,7 +116,7 @@ def _subject(
     )
     n = point.size
     near = []
-    for spacing in steps[[-1, -2, -3, -3]]:
+    for spacing in steps[[-1, -2, -1, -2]]:
         v = subject.direction(rng, np.arange(n))
         # Not at the point itself, where the function may have a kink or jump.
         points = [point + k * spacing * v for k in range(1, NOISE_POINTS + 1)]

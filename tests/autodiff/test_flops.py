@@ -216,6 +216,22 @@ def test_a_batch_of_loops_turns_until_the_last_is_done():
     assert total(jax.vmap(doublings), jnp.array([1.0, 5.0])) == 4 * 2
 
 
+def test_counts_while_the_caller_is_traced():
+    def f(x, y):
+        return lax.while_loop(lambda s: s[0] < 9, lambda s: (s[0] + 1, y * s[1]), (0, x))[1]
+
+    counts = []
+
+    def caller(x, y):
+        counts.append(total(f, x, y))
+        counts.append(total(lambda x: f(x, y), x))  # y is a constant of the jaxpr, without a value
+        return x
+
+    jax.jit(caller)(jnp.ones((4, 6)), jnp.ones((4, 6)))
+    jax.vmap(caller)(jnp.ones((2, 4, 6)), jnp.ones((2, 4, 6)))
+    assert counts == [9 * 24] * 4
+
+
 def test_loops_with_a_number_for_their_length():
     triangles = total(triangle, jnp.ones(5), jnp.asarray(7))
     assert triangles == 21 * 5

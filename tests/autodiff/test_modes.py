@@ -4,6 +4,7 @@ import pytest
 from jax import lax
 
 from helpers import array, assert_close
+from jaxcnn.autodiff.comparison import short
 from jaxcnn.autodiff.flops import count_flops
 from jaxcnn.autodiff.modes import compare_modes, jacobian
 
@@ -175,6 +176,12 @@ def test_prints():
     markdown = report.markdown()
     assert "| whole Jacobian: jacrev | 3 | " in markdown
     assert markdown.splitlines()[-1] == lines[-1]
+
+
+def test_large_numbers_are_short():
+    numbers = (1, 12_345, 1_234_567, 5 * 10**9, 2 * 10**13, 3 * 10**17)
+    texts = ["1", "12,345", "1.23 million", "5 billion", "20 trillion", "3.00e+17"]
+    assert [short(number) for number in numbers] == texts
 
 
 def test_compare_modes_errors():
