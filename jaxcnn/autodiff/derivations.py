@@ -13,7 +13,6 @@ from jaxcnn.autodiff.programs import Constant, Program, Step, zero_tangent
 from jaxcnn.autodiff.rules import JOINTLY_LINEAR, LINEAR, Rule, rule
 
 A, B, C, G, V = (Name(letter) for letter in "abcgv")
-ONE, MINUS = Number(1), Apply("negative", (Number(1),))
 
 
 def numbering(line: Program) -> dict[int, Name]:
@@ -103,14 +102,7 @@ class Derivation:
         ]
         partial = self.partial(place)
         if partial is not None:
-            if (
-                isinstance(partial, Apply)
-                and partial.function == "/"
-                and partial.arguments[0] == ONE
-            ):
-                whole = Apply("/", (bars[0], partial.arguments[1]))
-            else:
-                whole = Apply("×", (bars[0], partial))
+            whole = _quotient(bars[0], partial) or Apply("×", (bars[0], partial))
             return self._folded(whole, self.shapes[place])
         if self.rule.adjoints:
             return self._written(self.rule.adjoints[place])
@@ -181,12 +173,19 @@ class Derivation:
 
 def product(left: Any, right: Any) -> Any:
     """left × right, without ones: -left for -1, and left / b for 1 / b."""
-    if right == ONE:
+    if _is_one(right):
         return left
-    if right == MINUS:
-        return Apply("negative", (left,))
-    if isinstance(right, Apply) and right.function == "/" and right.arguments[0] == ONE:
-        return Apply("/", (left, right.arguments[1]))
     if isinstance(right, Apply) and right.function == "negative":
         return Apply("negative", (product(left, right.arguments[0]),))
-    return Apply("×", (left, right))
+    return _quotient(left, right) or Apply("×", (left, right))
+
+
+def _quotient(left: Any, right: Any) -> Any:
+    """left / b where right is 1 / b; else None."""
+    if isinstance(right, Apply) and right.function == "/" and _is_one(right.arguments[0]):
+        return Apply("/", (left, right.arguments[1]))
+    return None
+
+
+def _is_one(formula: Any) -> bool:
+    return isinstance(formula, Number) and not np.ndim(formula.value) and float(formula.value) == 1

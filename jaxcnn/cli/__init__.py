@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from jaxcnn.cli import traces, verbs
+from jaxcnn.cli import gradchecks, traces, verbs
 from jaxcnn.lowering import keep_memory
 
 
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "features": verbs.features,
             "models": verbs.zoo,
             "summary": verbs.summary,
+            "gradcheck": gradchecks.gradcheck,
             "trace": traces.trace,
             "doctor": verbs.doctor,
         }

@@ -1,13 +1,11 @@
 """The verb `gradcheck`: a function by name, or a model's loss, through `check_gradients`."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import jax
 import numpy as np
 import tyro
 
-from jaxcnn import losses, models
+from jaxcnn import models
 from jaxcnn.autodiff.checking import check_gradients
 from jaxcnn.autodiff.loading import load_function, parse_input, required_inputs
 
@@ -40,7 +38,7 @@ def gradcheck(
         given = "both" if function else "neither"
         raise ValueError(f"gradcheck: takes MODULE:FUNCTION or --model NAME, got {given}.")
     if model is not None:
-        f, params = model_loss(model, seed)
+        f, params = models.example_loss(model, seed)
         args = [params]
     else:
         f, rng = load_function(function[0]), np.random.default_rng(seed)
@@ -51,26 +49,3 @@ def gradcheck(
     found = check_gradients(f, *args, modes=modes, order=order, dtype=dtype, seed=seed)
     print(found)
     return 0 if found.ok else 1
-
-
-def model_loss(name: str, seed: int = 0) -> tuple[Callable[[Any], jax.Array], Any]:
-    """A model's mean cross-entropy on two random images, and its parameters.
-
-    The images have the smallest size that the model takes, the labels are random.
-    """
-    keys = jax.random.split(jax.random.key(seed), 3)
-    row = models.entry(name)
-    images = jax.random.normal(keys[0], (2, row.smallest, row.smallest, row.input_shape[2]))
-    model = models.create(name)
-    variables = jax.jit(model.init)(keys[1], images)
-    fixed = {kind: values for kind, values in variables.items() if kind != "params"}
-    classes = jax.eval_shape(model.apply, variables, images).shape[-1]
-    labels = jax.random.randint(keys[2], (2,), 0, classes)
-
-    def loss(params: Any) -> jax.Array:
-        dtype = jax.tree.leaves(params)[0].dtype
-        moved = jax.tree.map(lambda a: a.astype(dtype), (fixed, images))
-        logits: Any = model.apply({"params": params, **moved[0]}, moved[1], train=False)
-        return losses.cross_entropy(logits, labels).mean()
-
-    return loss, variables["params"]

@@ -8,7 +8,7 @@ import pytest
 from helpers import array
 from jaxcnn import functional, losses
 from jaxcnn.autodiff.checking import check_gradients
-from jaxcnn.cli.gradchecks import model_loss
+from jaxcnn.models import example_loss
 
 KEY = jax.random.key(0)
 IMAGE = array(2, 4, 4, 2)
@@ -143,7 +143,7 @@ def test_second_derivatives_of_every_function(case):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_model(name):
-    f, params = model_loss(name)
+    f, params = example_loss(name)
     report = check_gradients(f, params, order=1, directions=4)
     report.raise_if_failed()
     assert not any(c.inconclusive for c in report.comparisons)
@@ -152,7 +152,7 @@ def test_model(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_model_s_second_derivatives(name):
-    f, params = model_loss(name)
+    f, params = example_loss(name)
     check_gradients(f, params, order=2).raise_if_failed()
 
 

@@ -104,6 +104,7 @@ def layer(x, kernel, bias):
 
 
 LARGE = [
+    (lambda x: (x * np.array([1.0, 2.0]) / np.ones(2)).sum(), (np.array([3.0, 4.0]),)),
     (layer, (array(1, 6, 6, 2), array(3, 3, 2, 3, seed=1), array(3, seed=2))),
     (lambda x: jax.lax.fori_loop(0, 3, lambda _, c: jnp.sin(c), x), (0.7,)),
     (lambda x: jnp.cumsum(jax.checkpoint(jnp.exp)(x))[1], (np.array([1.0, 2.0]),)),

@@ -4,7 +4,8 @@ import pytest
 import tyro
 
 from jaxcnn import losses, models
-from jaxcnn.cli.gradchecks import gradcheck, model_loss
+from jaxcnn.cli.gradchecks import gradcheck
+from jaxcnn.models import example_loss
 
 
 def call(*arguments):
@@ -47,8 +48,8 @@ def test_model(capsys):
     assert "order 2" not in said
 
 
-def test_model_loss_is_the_mean_cross_entropy():
-    loss, params = model_loss("tiny", 1)
+def test_example_loss_is_the_mean_cross_entropy():
+    loss, params = example_loss("tiny", 1)
     keys = jax.random.split(jax.random.key(1), 3)
     images = jax.random.normal(keys[0], (2, 3, 3, 1))
     model = models.create("tiny")

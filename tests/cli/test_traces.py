@@ -47,10 +47,20 @@ def test_options(capsys, tmp_path):
     assert "sum" in "".join(ET.parse(path).getroot().itertext())
 
 
+def test_model(capsys, tmp_path):
+    path = tmp_path / "tiny.svg"
+    assert run("--model", "tiny", "--format", "text", "--graph", str(path)) in (0, None)
+    assert "params/conv/bias" in capsys.readouterr().out
+    assert "conv" in "".join(ET.parse(path).getroot().itertext())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("ln(x1", "x1=2"), 'jaxcnn: formula: expected ")" at position 6, got the end:\n  ln(x1\n'),
+        ((), "trace: takes a FORMULA or --model NAME, got neither"),
+        (("x1", "x1=1", "--model", "tiny"), "trace: takes a FORMULA or --model NAME, got both"),
+        (("--model", "lenot"), "'lenot'"),
         (("x1", "x1"), "trace: values are NAME=VALUE, got 'x1'"),
         (("x1", "x1=2", "x1=3"), "trace: x1 is given twice"),
         (("x1 + x2", "x1=2"), "no variable 'x2' at position 6; known are x1, pi"),
