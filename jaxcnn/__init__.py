@@ -4,6 +4,7 @@ The rooms, each imported when first used:
 
 - `functional`: layers as pure functions of arrays; initializers; shapes
 - `losses`: per-example losses and penalties
+- `autodiff`: derivatives of any function: checked, compared, traced, drawn, counted
 - `models`: Linen modules by name, with their named activations
 - `data`: image sources, batches
 - `weights`: checkpoints of torchvision and timm, read and translated
@@ -16,10 +17,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxcnn import data, functional, losses, models, plots, train, weights
+    from jaxcnn import autodiff, data, functional, losses, models, plots, train, weights
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "data", "functional", "losses", "models", "plots", "train", "weights"]
+__all__ = ["__version__", "autodiff", "data", "functional", "losses", "models", "plots", "train", "weights"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -11,8 +11,8 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from jaxcnn.autodiff.flop_rules import COMBINATIONS, FLOPS, FREE, PRODUCTS, Rule, floating
-from jaxcnn.autodiff.jaxprs import CALLS, CUSTOM_RULES, definition, inner_jaxprs
-from jaxcnn.autodiff.loops import UNKNOWN, Path, opened, runs
+from jaxcnn.autodiff.jaxprs import definition, inner_jaxprs
+from jaxcnn.autodiff.loops import ONCE, UNKNOWN, Path, opened, runs
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class _Counting:
         ours = definition(equation)
         if ours is not None:
             return _times(times, self.alone(ours))
-        if name in CALLS | CUSTOM_RULES:
+        if name in ONCE:
             (inner,) = inner_jaxprs(equation)
             return self.total(inner, times, (*path, "body"))
         if name == "scan":

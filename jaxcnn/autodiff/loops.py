@@ -16,6 +16,8 @@ Path = tuple[int | str, ...]
 Counts = dict[Path, Any]
 UNKNOWN = None  # in place of a value that nobody gave, or that depends on one
 BRANCHING = ("while", "cond")
+# What runs the one function inside it once; "eval_jaxpr" is remat's first pass from jax 0.12 on.
+ONCE = CALLS | CUSTOM_RULES | {"eval_jaxpr"}
 
 
 def opened(jaxpr: Jaxpr | ClosedJaxpr) -> tuple[Jaxpr, Sequence[Any]]:
@@ -86,7 +88,7 @@ def _dtype(atom: Any) -> Any:
 
 def _step(equation: JaxprEqn, given: list[Any], path: Path) -> tuple[list[Any], Counts]:
     name = equation.primitive.name
-    if name in CALLS | CUSTOM_RULES:
+    if name in ONCE:
         (inner,) = inner_jaxprs(equation)
         return _run(inner, given, (*path, "body"))
     if name in BRANCHING or (name == "scan" and has(equation.params["jaxpr"], BRANCHING)):

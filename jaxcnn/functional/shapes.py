@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from jaxcnn.autodiff.jaxprs import CALLS, CUSTOM_RULES, definition, inner_jaxprs
+from jaxcnn.autodiff.flops import count_products
 from jaxcnn.functional.windows import (
     Padding,
     PerAxis,
@@ -155,6 +154,7 @@ def multiply_adds(f: Callable[..., Any], *args: Any) -> int:
     Nothing is computed: f is traced, through jit, remat, custom derivatives and `scan` (times its
     length); of the branches of a `cond` the dearest counts. Element-wise work, sums, FFTs and
     linear solvers count nothing, and neither does a convolution written as sums of shifted images.
+    `jaxcnn.autodiff.flops.count_flops` counts these too.
 
     Args:
         f: any traceable function; options belong into a lambda.
@@ -164,8 +164,8 @@ def multiply_adds(f: Callable[..., Any], *args: Any) -> int:
         multiply-adds for the whole batch; twice as many floating-point operations.
 
     Raises:
-        ValueError: products inside a while loop, or in what else runs its inside an unknown
-            number of times.
+        ValueError: products inside a while loop whose turns depend on the arguments, or in what
+            else runs its inside an unknown number of times.
 
     Example:
         >>> import jax.numpy as jnp
@@ -173,59 +173,4 @@ def multiply_adds(f: Callable[..., Any], *args: Any) -> int:
         24
 
     """
-    return _count(jax.make_jaxpr(f)(*args))
-
-
-def _count(jaxpr: Jaxpr | ClosedJaxpr) -> int:
-    return sum(_cost(equation) for equation in jaxpr.eqns)
-
-
-def _cost(equation: JaxprEqn) -> int:
-    ours = definition(equation)
-    if ours is not None:
-        return _count(ours)
-    name = equation.primitive.name
-    if name == "dot_general":
-        return _dot_cost(equation)
-    if name == "conv_general_dilated":
-        return _conv_cost(equation)
-    inside = [_count(jaxpr) for jaxpr in inner_jaxprs(equation)]
-    if not any(inside):
-        return 0
-    if name == "scan":
-        return equation.params["length"] * sum(inside)
-    if name == "cond":
-        return max(inside)
-    if name in CALLS | CUSTOM_RULES:
-        return sum(inside)
-    raise ValueError(
-        f"multiply_adds: the products inside {name!r} run an unknown number of times; "
-        "count the function inside it, or use a loop of fixed length (`jax.lax.scan`)."
-    )
-
-
-def _dot_cost(equation: JaxprEqn) -> int:
-    (contracted, _), _ = equation.params["dimension_numbers"]
-    left, out = _shape(equation.invars[0]), _shape(equation.outvars[0])
-    return math.prod(out) * math.prod(left[axis] for axis in contracted)
-
-
-def _conv_cost(equation: JaxprEqn) -> int:
-    x, kernel = (_shape(variable) for variable in equation.invars)
-    out = _shape(equation.outvars[0])
-    numbers = equation.params["dimension_numbers"]
-    out_batch, out_channels, *out_axes = numbers.out_spec
-    _, in_channels, *window_axes = numbers.rhs_spec
-    cost = out[out_batch] * out[out_channels] * kernel[in_channels]
-    spatial = zip(
-        numbers.lhs_spec[2:], window_axes, out_axes, equation.params["lhs_dilation"], strict=True
-    )
-    for x_axis, window_axis, out_axis, spread in spatial:
-        # With zeros inserted (spread > 1) each tap meets each true pixel of x once.
-        pixels = out[out_axis] if spread == 1 else x[x_axis]
-        cost *= pixels * kernel[window_axis]
-    return cost
-
-
-def _shape(variable: Any) -> tuple[int, ...]:
-    return variable.aval.shape
+    return count_products("multiply_adds", f, *args)

@@ -3,6 +3,15 @@
 from jaxcnn.plots.confusion import confusion_matrix
 from jaxcnn.plots.curves import loss_curves
 from jaxcnn.plots.filters import filter_grid
+from jaxcnn.plots.panels import Panel, bar_groups, line_panels
 from jaxcnn.plots.style import save
 
-__all__ = ["confusion_matrix", "filter_grid", "loss_curves", "save"]
+__all__ = [
+    "Panel",
+    "bar_groups",
+    "confusion_matrix",
+    "filter_grid",
+    "line_panels",
+    "loss_curves",
+    "save",
+]

@@ -324,6 +324,19 @@ def test_checkpoint_counts_what_it_computes_again():
     assert again == plain + 24  # exp once more; sin's result is not needed
 
 
+def test_checkpoint_in_a_scan_counts_every_turn():
+    def layer(x, _):
+        return jnp.sin(jnp.exp(x)), None
+
+    def f(x, body):
+        return lax.scan(body, x, length=5)[0].sum()
+
+    plain = total(jax.value_and_grad(lambda x: f(x, layer)), X)
+    again = total(jax.value_and_grad(lambda x: f(x, jax.checkpoint(layer))), X)
+    assert plain == 5 * 24 * 5 + 23
+    assert again == plain + 5 * 24
+
+
 def test_shards_count_on_all_devices():
     mesh = AbstractMesh((4,), ("d",), axis_types=(AxisType.Auto,))
     spec = PartitionSpec("d")
