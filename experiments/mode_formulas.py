@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.autodiff.flops import count_flops
+from jaxcnn.autodiff.costs.flops import count_flops
 from jaxcnn.plots import Panel
 
 POINT = 1.5  # Squire & Trapp's

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from mode_sweeps import costs, normal
 
 from jaxcnn import data, models
-from jaxcnn.autodiff.comparison import ModeCost
-from jaxcnn.autodiff.estimators import forward_gradient
-from jaxcnn.autodiff.modes import compare_modes
-from jaxcnn.autodiff.products import ORDERS, hessian_vector_product
+from jaxcnn.autodiff.costs.comparison import ModeCost
+from jaxcnn.autodiff.costs.estimators import forward_gradient
+from jaxcnn.autodiff.costs.modes import compare_modes
+from jaxcnn.autodiff.costs.products import ORDERS, hessian_vector_product
 from jaxcnn.functional.shapes import count_parameters
 from jaxcnn.losses import cross_entropy
 from jaxcnn.plots import Panel, bar_groups

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from timing import interleaved
 
-from jaxcnn.autodiff.flops import count_flops
+from jaxcnn.autodiff.costs.flops import count_flops
 from jaxcnn.plots import Panel
 
 HIDDEN = 256

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from jaxcnn import autodiff, data, functional, losses, models, plots, train, weights
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "autodiff", "data", "functional", "losses", "models", "plots", "train", "weights"]
+__all__ = [
+    "__version__",
+    "autodiff",
+    "data",
+    "functional",
+    "losses",
+    "models",
+    "plots",
+    "train",
+    "weights",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,13 +1,15 @@
 """How the equations of a jaxpr are read: what they run inside, and running one by itself."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 # Primitives that run the function inside them once. What else holds a function may run it any
-# number of times (`while`, kernels over a grid, shards of a mesh).
-CALLS = frozenset(["jit", "closed_call", "core_call", "composite", "remat2"])
+# number of times (`while`, kernels over a grid, shards of a mesh). From jax 0.12 on, "eval_jaxpr"
+# is the first pass of remat.
+CALLS = frozenset(["jit", "closed_call", "core_call", "composite", "eval_jaxpr", "remat2"])
 CUSTOM_RULES = frozenset(["custom_jvp_call", "custom_vjp_call"])
 
 
@@ -18,6 +20,28 @@ def inner_jaxprs(equation: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
         values = value if isinstance(value, tuple) else (value,)
         found += [v for v in values if isinstance(v, Jaxpr | ClosedJaxpr)]
     return found
+
+
+def opened(jaxpr: Jaxpr | ClosedJaxpr) -> tuple[Jaxpr, Sequence[Any]]:
+    """A jaxpr and its constants."""
+    return (jaxpr.jaxpr, jaxpr.consts) if isinstance(jaxpr, ClosedJaxpr) else (jaxpr, ())
+
+
+def has(jaxpr: Jaxpr | ClosedJaxpr, names: Iterable[str]) -> bool:
+    """Whether one of these primitives stands in a jaxpr, or inside one of its equations."""
+    return any(
+        equation.primitive.name in names or any(has(j, names) for j in inner_jaxprs(equation))
+        for equation in jaxpr.eqns
+    )
+
+
+def scan_lengths(equation: JaxprEqn) -> tuple[int, int]:
+    """How many of a scan's inputs are constants of its body, and how many are carried on."""
+    tree = equation.params.get("ft_in")  # from jax 0.12 on
+    if tree is None:
+        return equation.params["num_consts"], equation.params["num_carry"]
+    constants, carry, _ = tree.unpack()
+    return len(constants), len(carry)
 
 
 def definition(equation: JaxprEqn) -> Jaxpr | None:

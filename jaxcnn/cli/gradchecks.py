@@ -6,8 +6,8 @@ import numpy as np
 import tyro
 
 from jaxcnn import models
-from jaxcnn.autodiff.checking import check_gradients
-from jaxcnn.autodiff.loading import load_function, parse_input, required_inputs
+from jaxcnn.autodiff.checks.checking import check_gradients
+from jaxcnn.autodiff.checks.loading import load_function, parse_input, required_inputs
 
 
 def gradcheck(

@@ -8,9 +8,9 @@ import tyro
 from rich.console import Console
 
 from jaxcnn import models
-from jaxcnn.autodiff.graphs import graph
-from jaxcnn.autodiff.parsing import formula_function, parse_value
-from jaxcnn.autodiff.traces import trace as evaluation_trace
+from jaxcnn.autodiff.graphs.computational import graph
+from jaxcnn.autodiff.traces.parsing import formula_function, parse_value
+from jaxcnn.autodiff.traces.tables import trace as evaluation_trace
 
 
 def trace(

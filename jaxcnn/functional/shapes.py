@@ -6,7 +6,7 @@ from typing import Any, SupportsIndex
 
 import jax
 
-from jaxcnn.autodiff.flops import count_products
+from jaxcnn.autodiff.costs.flops import count_products
 from jaxcnn.functional.windows import (
     Padding,
     PerAxis,

@@ -7,7 +7,7 @@ import pytest
 
 from helpers import array
 from jaxcnn import functional, losses
-from jaxcnn.autodiff.checking import check_gradients
+from jaxcnn.autodiff.checks.checking import check_gradients
 from jaxcnn.models import example_loss
 
 KEY = jax.random.key(0)

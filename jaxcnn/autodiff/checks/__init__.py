@@ -1,0 +1,1 @@
+"""Derivatives by differences, and gradients checked against them."""

@@ -1,0 +1,1 @@
+"""What derivatives cost: FLOPs, modes compared, products and estimates."""

@@ -1,0 +1,1 @@
+"""Directed graphs drawn: layout, SVG and DOT."""

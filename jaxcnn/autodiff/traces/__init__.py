@@ -1,0 +1,1 @@
+"""A function as numbered steps, and the textbook's tables of it."""
