@@ -125,7 +125,7 @@ def graph(
 
 def _derivative(
     f: Callable[..., Any], args: Sequence[Any], of: str, wrt: str | None, cotangents: Any
-) -> tuple[Callable[..., Any], list[Any], list[str], list[str]]:
+) -> tuple[Callable[..., Any], tuple[Any, ...], list[str], list[str]]:
     """The jvp or the gradient of f, of f's inputs and their tangents; names of both its ends."""
     g, leaves, names = inputs_of(f, args)
     line = program(g, *leaves, names=names)
@@ -143,7 +143,7 @@ def _derivative(
             ]
             return pullback(bars)
 
-        return gradient, leaves, names, of_names("bar")
+        return gradient, tuple(leaves), names, of_names("bar")
     dots = direction_of(line, leaves, wrt, None)
 
     def slope(*both: Any) -> Any:
@@ -151,7 +151,7 @@ def _derivative(
 
     ends = output_names(line)
     both = [name_text(n) for n in (*ends, *(marked(n, "dot") for n in ends))]
-    return slope, [*leaves, *dots], names + of_names("dot"), both
+    return slope, (*leaves, *dots), names + of_names("dot"), both
 
 
 def _claims(

@@ -230,7 +230,9 @@ def _ties(derivation: Derivation, facts: Facts) -> str:
 def _window_ties(derivation: Derivation, facts: Facts) -> int:
     """How many windows have their maximum more than once."""
     inside = definition(derivation.step.equation)
-    pools = [e for e in inside.eqns if e.primitive.name == "reduce_window_max"] if inside else []
+    if inside is None:
+        return 0
+    pools = [e for e in inside.eqns if e.primitive.name == "reduce_window_max"]
     if len(pools) != 1 or pools[0].invars[0] is not inside.invars[0]:
         return 0
     params = pools[0].params

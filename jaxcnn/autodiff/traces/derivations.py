@@ -41,7 +41,7 @@ class Derivation:
 
     def __init__(self, line: Program, step: Step, v: Mapping[int, Name]) -> None:
         self.step = step
-        self.operands = [
+        self.operands: list[Any] = [
             Number(o.value) if isinstance(o, Constant) else v[o] for o in step.operands
         ]
         self.outputs = [v[number] for number in step.outputs]

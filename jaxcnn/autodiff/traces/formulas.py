@@ -21,7 +21,7 @@ class Name(NamedTuple):
     """A variable: x1, v₄, or the tangent (mark "dot") or adjoint (mark "bar") of one."""
 
     letters: str
-    index: int | None = None
+    number: int | None = None
     mark: str = ""
 
 

@@ -98,7 +98,7 @@ def name_text(name: Name) -> str:
     if len(head) > 3 and name.mark:
         return f"{name.letters} ({_WORDS[name.mark]})"
     marked = unicodedata.normalize("NFC", head + _MARKS.get(name.mark, "")) + tail
-    return marked if name.index is None else marked + subscript(name.index)
+    return marked if name.number is None else marked + subscript(name.number)
 
 
 def _head(name: Name) -> tuple[str, str]:
@@ -173,7 +173,7 @@ def name_latex(name: Name) -> str:
     if len(head) > 1:
         head = r"\mathit{" + head.replace("_", r"\_") + "}"
     marked = rf"\{name.mark}{{{head}}}" if name.mark else head
-    index = tail or name.index
+    index = tail or name.number
     return marked if index is None or index == "" else f"{marked}_{{{index}}}"
 
 

@@ -66,7 +66,7 @@ def parse(formula: str, names: Collection[str]) -> Any:
 
     Example:
         >>> parse("x^2", ["x"])
-        Apply(function='^', arguments=(Name(letters='x', index=None, mark=''), Number(value=2)))
+        Apply(function='^', arguments=(Name(letters='x', number=None, mark=''), Number(value=2)))
         >>> parse("2 * (x + 1", ["x"])
         Traceback (most recent call last):
         jaxcnn.autodiff.parsing.FormulaError: formula: expected ")" at position 11, got the end:
