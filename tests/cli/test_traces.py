@@ -1,4 +1,5 @@
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,12 @@ def test_options(capsys, tmp_path):
     assert "Reverse" not in printed
     assert printed.endswith(f"Graph: {path}\n")
     assert "sum" in "".join(ET.parse(path).getroot().itertext())
+
+
+def test_the_readmes_picture_is_what_the_command_draws(tmp_path):
+    committed = Path(__file__).parents[2] / "experiments" / "results" / "textbook_graph.svg"
+    run(FORMULA, "x1=2", "x2=5", "--graph", str(tmp_path / "graph.svg"))
+    assert (tmp_path / "graph.svg").read_text("utf-8") == committed.read_text("utf-8")
 
 
 def test_model(capsys, tmp_path):

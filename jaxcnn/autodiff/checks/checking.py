@@ -60,7 +60,8 @@ def check_gradients(
         rtol: relative difference that passes, besides the estimated error of the differences;
             by default eps^(2/5), 5e-7 in float64 and 2e-3 in float32.
         directions: how many blocks; an eighth as many directions move all inputs, and about as
-            many move one.
+            many move one. More find smaller errors, which matters where differences have few
+            digits: 10 % in one of 16,384 inputs takes 512 in float32, in float64 the default.
         seed: of the random directions.
 
     Returns:

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxcnn.autodiff.leaves import is_inexact, moving
+
 
 class Elements(NamedTuple):
     """Where each number of a flat vector comes from."""
@@ -54,13 +56,6 @@ class FlatFunction(NamedTuple):
     outputs: Elements
 
 
-def is_inexact(leaf: Any) -> bool:
-    """Whether a leaf has derivatives: floating point, no integer, bool, key or string."""
-    if hasattr(leaf, "dtype"):
-        return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
-    return isinstance(leaf, float | complex)
-
-
 def flatten(
     caller: str, f: Callable[..., Any], args: Sequence[Any], dtype: Any = None
 ) -> FlatFunction:
@@ -75,32 +70,21 @@ def flatten(
     Raises:
         ValueError: complex arguments, or nothing of floating point that goes in or comes out.
     """
-    paired, treedef = jax.tree_util.tree_flatten_with_path(tuple(args))
-    leaves = [leaf for _, leaf in paired]
-    moving = [i for i, leaf in enumerate(leaves) if is_inexact(leaf)]
-    for i in moving:
-        if jnp.issubdtype(jnp.asarray(leaves[i]).dtype, jnp.complexfloating):
-            raise ValueError(
-                f"{caller}: takes real arguments, got complex numbers in "
-                f"args{jax.tree_util.keystr(paired[i][0])}; pass real and imaginary parts."
-            )
-        leaves[i] = jnp.asarray(leaves[i], dtype)
+    function, arrays, paths = moving(caller, f, args, dtype)
     inputs = Elements(
-        tuple(f"args{jax.tree_util.keystr(paired[i][0])}" for i in moving),
-        tuple(leaves[i].shape for i in moving),
-        tuple(leaves[i].dtype for i in moving),
+        tuple(f"args{jax.tree_util.keystr(path)}" for path in paths),
+        tuple(array.shape for array in arrays),
+        tuple(array.dtype for array in arrays),
     )
-    if not inputs.size:
-        raise ValueError(f"{caller}: needs a floating-point argument, got none.")
-
-    def on_leaves(values: Sequence[Array]) -> Any:
-        given = list(leaves)
-        for i, value in zip(moving, values, strict=True):
-            given[i] = value
-        return f(*jax.tree.unflatten(treedef, given))
-
-    arrays = [leaves[i] for i in moving]
-    out = jax.eval_shape(on_leaves, arrays)
+    try:
+        out = jax.eval_shape(function, *arrays)
+    except (TypeError, ValueError) as error:
+        if dtype is not None:
+            error.add_note(
+                f"{caller} casts f's arguments to {jnp.dtype(dtype)}, but not the arrays that f "
+                "closes over: make them arguments, or keep all types with dtype=None."
+            )
+        raise
     outputs = _outputs(out)
     if not outputs.size:
         raise ValueError(f"{caller}: f must return floating-point numbers, got {_described(out)}.")
@@ -110,7 +94,7 @@ def flatten(
     def call(x: Array) -> Array:
         parts = jnp.split(x, ends)
         values = [p.reshape(a.shape).astype(a.dtype) for p, a in zip(parts, arrays, strict=True)]
-        found = [leaf for leaf in jax.tree.leaves(on_leaves(values)) if is_inexact(leaf)]
+        found = [leaf for leaf in jax.tree.leaves(function(*values)) if is_inexact(leaf)]
         flat = [part for leaf in found for part in _parts(jnp.asarray(leaf))]
         return jnp.concatenate([part.ravel().astype(wide_out) for part in flat])
 

@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from jaxcnn.autodiff.checks.flattening import is_inexact
 from jaxcnn.autodiff.jaxprs import inner_jaxprs
+from jaxcnn.autodiff.leaves import is_inexact
 
 METHODS = ("forward", "central", "complex-step")
 MEMORY = 2**28  # bytes that the values inside f may take for all coordinates of a chunk

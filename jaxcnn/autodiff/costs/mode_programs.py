@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn.autodiff.leaves import is_inexact, moving
+
 Program = Callable[..., Any]
 
 
@@ -14,23 +16,14 @@ def real(
     name: str, f: Callable[..., Any], args: Sequence[Any]
 ) -> tuple[Program, list[Any], list[Any]]:
     """f as a function of a list of floating-point arrays to another, that list, and its results."""
-    leaves, tree = jax.tree.flatten(tuple(args))
-    places = [place for place, leaf in enumerate(leaves) if _is(leaf, jnp.floating)]
-    if any(_is(leaf, jnp.complexfloating) for leaf in leaves):
-        raise ValueError(f"{name}: inputs need to be real, got complex numbers.")
-    xs = [jnp.asarray(leaves[place]) for place in places]
+    function, xs, _ = moving(name, f, args)
 
     def g(xs: Sequence[Any]) -> list[Any]:
-        full = list(leaves)
-        for place, x in zip(places, xs, strict=True):
-            full[place] = x
-        found = jax.tree.leaves(f(*jax.tree.unflatten(tree, full)))
-        return [y for y in found if _is(y, jnp.floating)]
+        return [y for y in jax.tree.leaves(function(*xs)) if is_inexact(y)]
 
     ys = jax.eval_shape(g, xs)
-    for what, found in (("inputs", xs), ("outputs", ys)):
-        if not numbers(found):
-            raise ValueError(f"{name}: {what} need floating-point numbers, got none.")
+    if not numbers(ys):
+        raise ValueError(f"{name}: f must return floating-point numbers, got none.")
     return g, xs, ys
 
 
@@ -87,7 +80,3 @@ def normal(key: Any, arrays: Sequence[Any]) -> list[Any]:
     """A random direction for arrays of these shapes."""
     keys = jax.random.split(key, len(arrays))
     return [jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, arrays, strict=True)]
-
-
-def _is(leaf: Any, kind: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), kind)

@@ -12,10 +12,11 @@ from jaxcnn.autodiff.drawing.svg import to_svg
 from jaxcnn.autodiff.graphs.gates import Claim, copy_claim, step_claim
 from jaxcnn.autodiff.graphs.layer_boxes import layer_boxes
 from jaxcnn.autodiff.graphs.operation_boxes import Scene, operation_boxes
+from jaxcnn.autodiff.leaves import moving
 from jaxcnn.autodiff.traces.derivations import Derivation, marked, numbering, output_names
 from jaxcnn.autodiff.traces.formulas import Name
 from jaxcnn.autodiff.traces.notation import name_text
-from jaxcnn.autodiff.traces.programs import Program, Run, inputs_of, program, run, zero_tangent
+from jaxcnn.autodiff.traces.programs import Program, Run, program, run, zero_tangent
 from jaxcnn.autodiff.traces.tables import check_modes, direction_of, seeds_of
 
 MANY = 30  # steps; with more of them layers are drawn in place of operations
@@ -127,8 +128,9 @@ def _derivative(
     f: Callable[..., Any], args: Sequence[Any], of: str, wrt: str | None, cotangents: Any
 ) -> tuple[Callable[..., Any], tuple[Any, ...], list[str], list[str]]:
     """The jvp or the gradient of f, of f's inputs and their tangents; names of both its ends."""
-    g, leaves, names = inputs_of(f, args)
-    line = program(g, *leaves, names=names)
+    line = program(f, *args)
+    g, leaves, _ = moving("graph", f, args)
+    names = list(line.names)
 
     def of_names(mark: str) -> list[str]:
         return [name_text(Name(name, mark=mark)) for name in names]
@@ -144,7 +146,7 @@ def _derivative(
             return pullback(bars)
 
         return gradient, tuple(leaves), names, of_names("bar")
-    dots = direction_of(line, leaves, wrt, None)
+    dots = direction_of(line, args, wrt, None)
 
     def slope(*both: Any) -> Any:
         return jax.jvp(g, both[: len(leaves)], both[len(leaves) :])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxcnn.autodiff.drawing.drawings import Box, Edge, Line
 from jaxcnn.autodiff.graphs.gates import Claim
+from jaxcnn.autodiff.leaves import is_inexact
 from jaxcnn.autodiff.traces.derivations import Derivation, marked
 from jaxcnn.autodiff.traces.formulas import Name
 from jaxcnn.autodiff.traces.notation import format_number, format_value, name_text
@@ -99,7 +100,7 @@ def numbers(scene: Scene, number: int) -> list[Line]:
         ("bar", "adjoint", found.adjoints),
     ):
         slope = table.get(number)
-        if slope is None or not jnp.issubdtype(slope.dtype, jnp.inexact):
+        if slope is None or not is_inexact(slope):
             continue
         shown, name = format_value(slope, digits), name_text(marked(v[number], mark))
         if "[" in shown and not shown.startswith("["):  # a shape, which the value has told

@@ -1,6 +1,5 @@
 """Functions as SymPy expressions, and their derivatives by SymPy's rules."""
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn.autodiff.leaves import parameter_names
 from jaxcnn.autodiff.symbols.differentiation import differentiate
 from jaxcnn.autodiff.symbols.numbering import numpy_function
 from jaxcnn.autodiff.symbols.scalars import expressions, shallow, sympy
@@ -180,7 +180,7 @@ def symbolic(f: Callable[..., Any], *args: Any, limit: int = 20_000) -> Symbolic
     """
     sympy()
     paths, tree = jax.tree_util.tree_flatten_with_path(args)
-    names = _names(f, len(args))
+    names = parameter_names(f, len(args))
     leaves: list[Any] = []
     taken: set[str] = set()
     for path, leaf in paths:
@@ -209,21 +209,6 @@ def symbolic(f: Callable[..., Any], *args: Any, limit: int = 20_000) -> Symbolic
     return SymbolicFunction(
         tree.unflatten(leaves), jax.tree.structure(out).unflatten(outputs), limit
     )
-
-
-def _names(f: Callable[..., Any], n: int) -> list[str]:
-    """What a function calls its first n positional parameters."""
-    try:
-        parameters: list[inspect.Parameter] = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):  # builtins and C functions may have none
-        parameters = []
-    names: list[str] = []
-    for parameter in parameters:
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            names += [f"{parameter.name}{i + 1}" for i in range(n - len(names))]
-        elif parameter.kind is not parameter.KEYWORD_ONLY:
-            names.append(parameter.name)
-    return (names + [f"x{i + 1}" for i in range(len(names), n)])[:n]
 
 
 def _key(entry: Any) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.autodiff.jaxprs import evaluate
+from jaxcnn.autodiff.leaves import is_inexact
 from jaxcnn.autodiff.traces.formulas import Apply, Name, Number, Opaque, substitute
 from jaxcnn.autodiff.traces.programs import Constant, Program, Step, zero_tangent
 from jaxcnn.autodiff.traces.rules import JOINTLY_LINEAR, LINEAR, Rule, rule
@@ -55,7 +55,7 @@ class Derivation:
         self.moves = [
             i
             for i, o in enumerate(step.operands)
-            if isinstance(o, int) and jnp.issubdtype(line.shapes[o].dtype, jnp.inexact)
+            if isinstance(o, int) and is_inexact(line.shapes[o])
         ]
 
     def partial(self, place: int) -> Any:
@@ -119,7 +119,7 @@ class Derivation:
         return {
             i: Number(np.zeros(np.shape(o.value)))
             for i, o in enumerate(self.step.operands)
-            if isinstance(o, Constant) and jnp.issubdtype(jnp.asarray(o.value).dtype, jnp.inexact)
+            if isinstance(o, Constant) and is_inexact(o.value)
         }
 
     def _written(self, formula: Any, operands: Sequence[Any] | None = None) -> Any:

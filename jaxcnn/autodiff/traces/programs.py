@@ -5,7 +5,6 @@ what does not depend on the differentiable inputs is computed and becomes a cons
 evaluates it step by step: values, tangents, adjoints, and each step's part of each adjoint.
 """
 
-import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxcnn.autodiff.jaxprs import CALLS, evaluate, inner_jaxprs
+from jaxcnn.autodiff.leaves import is_inexact, moving, parameter_names
 
 
 class Constant(NamedTuple):
@@ -64,29 +64,6 @@ class Run(NamedTuple):
     parts: Mapping[tuple[int, int], Array]  # (step, operand) -> what it adds to an adjoint
 
 
-def inputs_of(
-    f: Callable[..., Any], args: Sequence[Any]
-) -> tuple[Callable[..., Any], list[Array], list[str]]:
-    """f as a function of the floating-point leaves of its arguments alone, those, and their names.
-
-    Raises:
-        ValueError: no floating-point leaf.
-    """
-    leaves, tree = jax.tree.flatten(jax.tree.map(jnp.asarray, args))
-    moves = [i for i, leaf in enumerate(leaves) if _inexact(leaf)]
-    if not moves:
-        raise ValueError("trace: needs a floating-point argument, got none.")
-
-    def g(*moved: Any) -> Any:
-        full = list(leaves)
-        for i, leaf in zip(moves, moved, strict=True):
-            full[i] = leaf
-        return f(*jax.tree.unflatten(tree, full))
-
-    names = _names(f, args)
-    return g, [leaves[i] for i in moves], [names[i] for i in moves]
-
-
 def program(
     f: Callable[..., Any], *args: Any, order: str = "level", names: Sequence[str] | None = None
 ) -> Program:
@@ -105,7 +82,7 @@ def program(
     """
     if order not in ("level", "program"):
         raise ValueError(f'trace: order is "level" or "program", got {order!r}.')
-    g, inputs, found = inputs_of(f, args)
+    g, inputs, paths = moving("trace", f, args)
     closed, shape = jax.make_jaxpr(g, return_shape=True)(*inputs)
     numbers = itertools.count()
     steps: list[Step] = []
@@ -119,7 +96,7 @@ def program(
             aval: Any = variable.aval
             shapes[number] = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
     tree = jax.tree.structure(shape)
-    chosen = tuple(found if names is None else names)
+    chosen = tuple(_names(f, paths, len(args)) if names is None else names)
     return Program(chosen, tuple(inputs), tuple(steps), tuple(outputs), shapes, tree)
 
 
@@ -148,7 +125,7 @@ def _run(line: Program, tangents: Any, cotangents: Any) -> Run:
     dots: dict[int, Array] = dict(enumerate(tangents or ()))
     pullbacks = []
     for step in line.steps:
-        moved = [o for o in step.operands if isinstance(o, int) and _inexact(values[o])]
+        moved = [o for o in step.operands if isinstance(o, int) and is_inexact(values[o])]
         function, primals = _function(step, values), [values[o] for o in moved]
         if cotangents is None or not moved or step.name == "stop_gradient":
             outs, pullback = function(*primals), None
@@ -161,7 +138,7 @@ def _run(line: Program, tangents: Any, cotangents: Any) -> Run:
             if moved:
                 _, slopes = jax.jvp(function, primals, [dots[o] for o in moved])
             pairs = zip(step.outputs, slopes, strict=True)
-            dots.update((number, slope) for number, slope in pairs if _inexact(slope))
+            dots.update((number, slope) for number, slope in pairs if is_inexact(slope))
     bars: dict[int, Array] = {}
     parts: dict[tuple[int, int], Array] = {}
     if cotangents is not None:
@@ -185,7 +162,7 @@ def _reverse(
             continue
         contributions = iter(pullback([bars.get(o, zero_tangent(values[o])) for o in step.outputs]))
         for place, operand in enumerate(step.operands):
-            if isinstance(operand, int) and _inexact(values[operand]):
+            if isinstance(operand, int) and is_inexact(values[operand]):
                 part = next(contributions)
                 parts[i, place] = part
                 bars[operand] = bars[operand] + part if operand in bars else part
@@ -203,7 +180,7 @@ def _function(step: Step, values: Mapping[int, Array]) -> Callable[..., list[Arr
                 operands.append(operand.value)
             else:
                 value = values[operand]
-                operands.append(next(given) if _inexact(value) else value)
+                operands.append(next(given) if is_inexact(value) else value)
         return evaluate(step.equation, *operands)
 
     return function
@@ -211,13 +188,9 @@ def _function(step: Step, values: Mapping[int, Array]) -> Callable[..., list[Arr
 
 def zero_tangent(value: Any) -> Any:
     """The tangent of a value that does not move; integers and booleans have tangents of no bits."""
-    if _inexact(value):
+    if is_inexact(value):
         return jnp.zeros_like(value)
     return np.zeros(value.shape, jax.dtypes.float0)
-
-
-def _inexact(value: Any) -> bool:
-    return jnp.issubdtype(value.dtype, jnp.inexact)
 
 
 def _inline(
@@ -279,17 +252,11 @@ def _by_level(steps: Sequence[Step]) -> list[Step]:
     return [step for _, step in sorted(zip(at, steps, strict=True), key=lambda pair: pair[0])]
 
 
-def _names(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
-    """A name for each leaf of the arguments: its parameter's, and its path inside."""
-    try:
-        parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):  # built in C, or no signature
-        parameters = []
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+def _names(f: Callable[..., Any], paths: Sequence[Sequence[Any]], count: int) -> list[str]:
+    """A name for each input: its parameter's, and its path inside."""
+    parameters = parameter_names(f, count)
     names = []
-    for i, arg in enumerate(args):
-        first = named[i] if i < len(named) else f"x{i + 1}"
-        for path, _ in jax.tree_util.tree_flatten_with_path(arg)[0]:
-            rest = jax.tree_util.keystr(path, simple=True, separator="/")
-            names.append(f"{first}/{rest}" if rest else first)
+    for argument, *path in paths:
+        rest = jax.tree_util.keystr(tuple(path), simple=True, separator="/")
+        names.append("/".join(filter(None, [parameters[argument.idx], rest])))
     return names

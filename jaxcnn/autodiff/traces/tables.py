@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcnn.autodiff.leaves import is_inexact
 from jaxcnn.autodiff.traces import rendering
 from jaxcnn.autodiff.traces.derivations import Derivation, marked, numbering, output_names
 from jaxcnn.autodiff.traces.formulas import Apply, Name, Number, substitute
@@ -135,11 +136,8 @@ def direction_of(
     """The tangents of a program's inputs that wrt or tangents name, as `trace` explains them."""
     zeros = [jnp.zeros_like(a) for a in line.arguments]
     if tangents is not None:
-        leaves = [
-            leaf
-            for leaf, arg in zip(jax.tree.leaves(tangents), jax.tree.leaves(args), strict=False)
-            if jnp.issubdtype(jnp.asarray(arg).dtype, jnp.inexact)
-        ]
+        pairs = zip(jax.tree.leaves(tangents), jax.tree.leaves(args), strict=False)
+        leaves = [leaf for leaf, arg in pairs if is_inexact(arg)]
         shapes = [jnp.shape(leaf) for leaf in leaves]
         if shapes != [a.shape for a in line.arguments]:
             wanted = [a.shape for a in line.arguments]
@@ -170,10 +168,7 @@ def seeds_of(line: Program, cotangents: Any) -> list[Array | None]:
         for o in line.outputs
     ]
     if cotangents is None:
-        return [
-            jnp.ones(s.shape, s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else None
-            for s in shapes
-        ]
+        return [jnp.ones(s.shape, s.dtype) if is_inexact(s) else None for s in shapes]
     given = jax.tree.leaves(cotangents)
     if [jnp.shape(g) for g in given] != [s.shape for s in shapes]:
         raise ValueError(
@@ -181,7 +176,7 @@ def seeds_of(line: Program, cotangents: Any) -> list[Array | None]:
             f"got {[jnp.shape(g) for g in given]}."
         )
     return [
-        jnp.asarray(g, s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else None
+        jnp.asarray(g, s.dtype) if is_inexact(s) else None
         for g, s in zip(given, shapes, strict=True)
     ]
 
@@ -208,7 +203,7 @@ def _tables(line: Program, found: Run, seeds: Sequence[Array | None] | None, dig
     for derivation in derivations:
         for k, number in enumerate(derivation.step.outputs):
             primal.append(put(v[number], derivation.value(k), found.values[number]))
-            if found.tangents and jnp.issubdtype(found.values[number].dtype, jnp.inexact):
+            if found.tangents and is_inexact(found.values[number]):
                 dot = marked(v[number], "dot")
                 tangent.append(put(dot, derivation.tangent(k), found.tangents[number]))
     for name, operand in zip(ends, line.outputs, strict=True):

@@ -185,11 +185,11 @@ def test_large_numbers_are_short():
 
 
 def test_compare_modes_errors():
-    with pytest.raises(ValueError, match="compare_modes: inputs need floating-point .* got none"):
+    with pytest.raises(ValueError, match="compare_modes: needs a floating-point argument"):
         compare_modes(jnp.abs, jnp.arange(3))
-    with pytest.raises(ValueError, match="compare_modes: outputs need floating-point"):
+    with pytest.raises(ValueError, match="compare_modes: f must return floating-point"):
         compare_modes(jnp.argmax, jnp.ones(3))
-    with pytest.raises(ValueError, match="compare_modes: inputs need to be real"):
+    with pytest.raises(ValueError, match="compare_modes: takes real arguments, got complex"):
         compare_modes(jnp.abs, jnp.ones(3, complex))
     with pytest.raises(ZeroDivisionError):  # an error of f's own stays what it is
         compare_modes(lambda x: x * (1 / 0), jnp.ones(3))
