@@ -69,7 +69,7 @@ def parse(formula: str, names: Collection[str]) -> Any:
         Apply(function='^', arguments=(Name(letters='x', number=None, mark=''), Number(value=2)))
         >>> parse("2 * (x + 1", ["x"])
         Traceback (most recent call last):
-        jaxcnn.autodiff.traces.parsing.FormulaError: formula: expected ")" at position 11, got the end:
+        jaxcnn...FormulaError: formula: expected ")" at position 11, got the end:
           2 * (x + 1
                     ^
     """
