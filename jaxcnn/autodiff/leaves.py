@@ -1,11 +1,13 @@
 """A function of pytrees as one of the floating-point arrays in its arguments."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 
@@ -22,6 +24,16 @@ def is_inexact(leaf: Any) -> bool:
     if hasattr(leaf, "dtype"):
         return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
     return isinstance(leaf, float | complex)
+
+
+def double(args: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
+    """Double precision where it is no change: all floating-point arguments are float64 or Python's.
+
+    Else the caller's, as what f draws at random depends on it.
+    """
+    leaves = [leaf for leaf in jax.tree.leaves(tuple(args)) if is_inexact(leaf)]
+    wide = all(getattr(leaf, "dtype", np.dtype(np.float64)) == np.float64 for leaf in leaves)
+    return jax.enable_x64(True) if wide else contextlib.nullcontext()
 
 
 def moving(caller: str, f: Callable[..., Any], args: Sequence[Any], dtype: Any = None) -> Moving:

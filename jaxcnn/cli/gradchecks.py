@@ -1,6 +1,7 @@
 """The verb `gradcheck`: a function by name, or a model's loss, through `check_gradients`."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -38,8 +39,7 @@ def gradcheck(
         given = "both" if function else "neither"
         raise ValueError(f"gradcheck: takes MODULE:FUNCTION or --model NAME, got {given}.")
     if model is not None:
-        f, params = models.example_loss(model, seed)
-        args = [params]
+        f, args = _of_parameters(model, seed)
     else:
         f, rng = load_function(function[0]), np.random.default_rng(seed)
         words = function[1:] or ("8x",) * required_inputs(f, function[0])
@@ -49,3 +49,12 @@ def gradcheck(
     found = check_gradients(f, *args, modes=modes, order=order, dtype=dtype, seed=seed)
     print(found)
     return 0 if found.ok else 1
+
+
+def _of_parameters(model: str, seed: int) -> tuple[Callable[[Any], Any], list[Any]]:
+    example, params, images = models.example_loss(model, seed)
+
+    def loss(params: Any) -> Any:
+        return example(params, images)
+
+    return loss, [params]

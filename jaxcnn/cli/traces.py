@@ -35,7 +35,7 @@ def trace(
         formula: What to evaluate, in quotes, and a value for each of its variables: numbers,
             vectors or matrices, such as x='[0.2, 0.4]'.
         model: Model by name in place of a formula: its loss on two random images of the smallest
-            size, as a function of its parameters.
+            size, as a function of its parameters and of the images.
         wrt: Variable, or one element such as W[0,1], that the forward derivative is taken by; the
             first by default.
         order: How lines are numbered: by distance from the inputs, as textbooks do, or as the
@@ -52,8 +52,7 @@ def trace(
     if model is None:
         f, arguments = _parsed(formula[0], formula[1:])
     else:
-        f, parameters = models.example_loss(model)
-        arguments = (parameters,)
+        f, *arguments = models.example_loss(model)
     found = evaluation_trace(f, *arguments, wrt=wrt, modes=modes, order=order, digits=digits)
     if format == "terminal":
         Console().print(found)

@@ -154,7 +154,7 @@ def multiply_adds(f: Callable[..., Any], *args: Any) -> int:
     Nothing is computed: f is traced, through jit, remat, custom derivatives and `scan` (times its
     length); of the branches of a `cond` the dearest counts. Element-wise work, sums, FFTs and
     linear solvers count nothing, and neither does a convolution written as sums of shifted images.
-    `jaxcnn.autodiff.flops.count_flops` counts these too.
+    `jaxcnn.autodiff.count_flops` counts these too.
 
     Args:
         f: any traceable function; options belong into a lambda.

@@ -9,8 +9,10 @@ from jaxcnn import losses
 from jaxcnn.models.table import create, entry
 
 
-def example_loss(name: str, seed: int = 0) -> tuple[Callable[[Any], jax.Array], Any]:
-    """A model's mean cross-entropy on two random images, and its parameters.
+def example_loss(
+    name: str, seed: int = 0
+) -> tuple[Callable[[Any, jax.Array], jax.Array], Any, jax.Array]:
+    """A model's mean cross-entropy on two random images, its parameters and the images.
 
     The images have the smallest size that the model takes; images, labels and parameters are
     random, batch statistics and dropout are those of evaluation.
@@ -20,14 +22,15 @@ def example_loss(name: str, seed: int = 0) -> tuple[Callable[[Any], jax.Array], 
         seed: of all that is random.
 
     Returns:
-        the loss as a function of the parameters, which computes in their dtype, and they.
+        the loss as a function of parameters and images, which computes in the parameters' dtype;
+        parameters; images.
 
     Raises:
         ValueError: no model of that name.
 
     Example:
-        >>> loss, params = example_loss("tiny")
-        >>> loss(params).shape
+        >>> loss, params, images = example_loss("tiny")
+        >>> loss(params, images).shape
         ()
     """
     keys = jax.random.split(jax.random.key(seed), 3)
@@ -39,10 +42,11 @@ def example_loss(name: str, seed: int = 0) -> tuple[Callable[[Any], jax.Array], 
     classes = jax.eval_shape(model.apply, variables, images).shape[-1]
     labels = jax.random.randint(keys[2], (2,), 0, classes)
 
-    def loss(params: Any) -> jax.Array:
+    def loss(params: Any, images: jax.Array) -> jax.Array:
         dtype = jax.tree.leaves(params)[0].dtype
         moved = jax.tree.map(lambda a: a.astype(dtype), (fixed, images))
         logits: Any = model.apply({"params": params, **moved[0]}, moved[1], train=False)
-        return losses.cross_entropy(logits, labels).mean()
+        with jax.named_scope("cross_entropy"):
+            return losses.cross_entropy(logits, labels).mean()
 
-    return loss, variables["params"]
+    return loss, variables["params"], images

@@ -96,6 +96,7 @@ FUNCTIONS = {
 }
 CASES = [(name, *case) for name, cases in FUNCTIONS.items() for case in cases]
 MODELS = ["perceptron", "mlp", "tiny", "lenet5", "lenet", "convnet"]
+LONG = {"lenet5", "convnet"}  # kept out of the default run; lenet stands for them there
 
 
 def with_options(name, options):
@@ -141,10 +142,12 @@ def test_second_derivatives_of_every_function(case):
     check_gradients(with_options(name, options), *args, order=2).raise_if_failed()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(m, marks=pytest.mark.slow) if m in LONG else m for m in MODELS]
+)
 def test_model(name):
-    f, params = example_loss(name)
-    report = check_gradients(f, params, order=1, directions=4)
+    loss, params, images = example_loss(name)
+    report = check_gradients(lambda p: loss(p, images), params, order=1, directions=4)
     report.raise_if_failed()
     assert not any(c.inconclusive for c in report.comparisons)
 
@@ -152,8 +155,8 @@ def test_model(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_model_s_second_derivatives(name):
-    f, params = example_loss(name)
-    check_gradients(f, params, order=2).raise_if_failed()
+    loss, params, images = example_loss(name)
+    check_gradients(lambda p: loss(p, images), params, order=2).raise_if_failed()
 
 
 def test_zero_one_is_flat():

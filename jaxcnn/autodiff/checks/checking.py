@@ -74,7 +74,8 @@ def check_gradients(
             arguments, no floating-point number that goes in or comes out.
 
     Gradient:
-        Where left and right slopes disagree, anything between them passes and is called a kink.
+        Where left and right slopes disagree, anything between them passes and is called a kink;
+        at a jump one of them is infinite, so that much passes.
 
     Example:
         >>> import jax.numpy as jnp

@@ -26,6 +26,7 @@ class Slopes(NamedTuple):
     right: np.ndarray
     side_error: np.ndarray
     kinked: np.ndarray
+    defined: np.ndarray  # the function is finite at the point itself
 
 
 def ladder(eps: float) -> np.ndarray:
@@ -96,7 +97,7 @@ def slopes(
         left, right = (_at(side, rung) for side in (left, right))
         jumps = _jumps(np.abs(plus - base), noise) | _jumps(np.abs(minus - base), noise)
     left, right = np.where(jumps, -np.inf, left), np.where(jumps, np.inf, right)
-    return Slopes(value, error, left, right, side_error, kinked | jumps)
+    return Slopes(value, error, left, right, side_error, kinked | jumps, np.isfinite(base))
 
 
 def _lasting(value: np.ndarray, error: np.ndarray) -> np.ndarray:

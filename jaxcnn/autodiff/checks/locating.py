@@ -47,7 +47,12 @@ def _worst_place(mode: Mode) -> Place | None:
     if status == OK:
         return None
     if status == KINK:
-        return _located(mode, first)
+        place = _located(mode, first)
+        if place.status == STATUS[OK]:  # not along other lines
+            mode.counts[OK] += mode.counts[KINK]
+            mode.counts[KINK] = 0
+            return None
+        return place
     for suspect in suspects:
         if suspect.judged.status[0] >= WRONG_AT_KINK:
             place = _located(mode, suspect)

@@ -15,7 +15,7 @@ from jaxcnn.autodiff.leaves import is_inexact
 METHODS = ("forward", "central", "complex-step")
 MEMORY = 2**28  # bytes that the values inside f may take for all coordinates of a chunk
 # What takes a complex number apart, so that its derivative does not reach the result.
-UNCARRIED = frozenset(["abs", "conj", "real", "imag"])
+UNCARRIED = frozenset(["sign", "abs", "conj", "real", "imag"])
 
 
 def numerical_gradient(

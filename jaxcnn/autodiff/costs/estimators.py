@@ -39,8 +39,8 @@ def forward_gradient(
         Baydin, Pearlmutter, Syme, Wood & Torr (2022), Gradients without backpropagation, section
         3, https://arxiv.org/abs/2202.08587.
     """
-    if directions < 1:
-        raise ValueError(f"forward_gradient: directions must be at least 1, got {directions}.")
+    if not isinstance(directions, int) or directions < 1:
+        raise ValueError(f"forward_gradient: directions is an integer >= 1, got {directions!r}.")
 
     def one(key: Array, x: Any) -> tuple[Array, Any]:
         v = _normal(key, x)

@@ -54,6 +54,9 @@ def hessian_vector_product(
             f"hessian_vector_product: v needs x's structure, shapes and dtypes, {shapes[0]}, "
             f"got {shapes[1]}."
         )
+    found = [jnp.shape(y) for y in jax.tree.leaves(jax.eval_shape(f, x))]
+    if found != [()]:
+        raise ValueError(f"hessian_vector_product: f must give one number, got shapes {found}.")
     return ORDERS[order](f, x, v)
 
 

@@ -12,12 +12,12 @@ from jaxcnn.autodiff.drawing.svg import to_svg
 from jaxcnn.autodiff.graphs.gates import Claim, copy_claim, step_claim
 from jaxcnn.autodiff.graphs.layer_boxes import layer_boxes
 from jaxcnn.autodiff.graphs.operation_boxes import Scene, operation_boxes
-from jaxcnn.autodiff.leaves import moving
+from jaxcnn.autodiff.leaves import double, moving
 from jaxcnn.autodiff.traces.derivations import Derivation, marked, numbering, output_names
 from jaxcnn.autodiff.traces.formulas import Name
 from jaxcnn.autodiff.traces.notation import name_text
 from jaxcnn.autodiff.traces.programs import Program, Run, program, run, zero_tangent
-from jaxcnn.autodiff.traces.tables import check_modes, direction_of, seeds_of
+from jaxcnn.autodiff.traces.tables import checked_modes, direction_of, seeds_of
 
 MANY = 30  # steps; with more of them layers are drawn in place of operations
 
@@ -55,7 +55,7 @@ def graph(
     of: str = "function",
     wrt: str | None = None,
     cotangents: Any = None,
-    modes: Sequence[str] = ("forward", "reverse"),
+    modes: str | Sequence[str] = ("forward", "reverse"),
     order: str = "level",
     layers: bool | None = None,
     digits: int = 3,
@@ -100,15 +100,15 @@ def graph(
     """
     if of not in ("function", "jvp", "gradient"):
         raise ValueError(f'graph: of is "function", "jvp" or "gradient", got {of!r}.')
-    check_modes("graph", modes)
-    with jax.enable_x64(True):
+    modes = checked_modes("graph", modes)
+    with double(args):
         ends = None
         if of != "function":
             f, args, names, ends = _derivative(f, args, of, wrt, cotangents)
-            line = program(f, *args, order=order, names=names)
+            line = program(f, *args, order=order, names=names, caller="graph")
             dots = seeds = None
         else:
-            line = program(f, *args, order=order)
+            line = program(f, *args, order=order, caller="graph")
             dots = direction_of(line, args, wrt, None) if "forward" in modes else None
             seeds = seeds_of(line, cotangents) if "reverse" in modes else None
         found = run(line, dots, seeds)
@@ -128,7 +128,7 @@ def _derivative(
     f: Callable[..., Any], args: Sequence[Any], of: str, wrt: str | None, cotangents: Any
 ) -> tuple[Callable[..., Any], tuple[Any, ...], list[str], list[str]]:
     """The jvp or the gradient of f, of f's inputs and their tangents; names of both its ends."""
-    line = program(f, *args)
+    line = program(f, *args, caller="graph")
     g, leaves, _ = moving("graph", f, args)
     names = list(line.names)
 

@@ -35,9 +35,18 @@ class Facts(NamedTuple):
     out: Any
     bar: Any  # the adjoint of the output
     parts: Mapping[int, Any]  # operand -> what the step adds to its adjoint
+    params: Mapping[str, Any]  # of the equation
 
 
-Pairs = Iterable[tuple[Any, Any]]  # what the rule says, what the numbers are
+class Pair(NamedTuple):
+    """What the rule says and what the numbers are."""
+
+    expected: Any
+    actual: Any
+    terms: Any = 0.0  # sums of the absolute terms: where they cancel, rounding is no failure
+
+
+Pairs = Iterable[Pair]
 
 
 def step_claim(line: Program, i: int, derivation: Derivation, found: Run, at: Name) -> Claim | None:
@@ -56,7 +65,9 @@ def step_claim(line: Program, i: int, derivation: Derivation, found: Run, at: Na
         return None
     operands = [o.value if isinstance(o, Constant) else found.values[o] for o in step.operands]
     (number,) = step.outputs
-    facts = Facts(operands, found.values[number], found.adjoints[number], parts)
+    facts = Facts(
+        operands, found.values[number], found.adjoints[number], parts, step.equation.params
+    )
     if step.name in GATES:
         gate, says, rule = GATES[step.name]
         pairs = rule(facts)
@@ -81,37 +92,38 @@ def copy_claim(line: Program, found: Run, number: int, at: Name) -> Claim | None
     if len(parts) < 2 or number in line.outputs:
         return None
     says = f"is used {len(parts)} times: the gradients that come back add up"
-    return _judged(at, "adds", says, [(sum(parts[1:], parts[0]), found.adjoints[number])])
+    pair = Pair(sum(parts[1:], parts[0]), found.adjoints[number], sum(map(jnp.abs, parts)))
+    return _judged(at, "adds", says, [pair])
 
 
 def _judged(at: Name, gate: str, says: str, pairs: Pairs) -> Claim:
     error, eps = 0.0, 0.0
-    for expected, actual in pairs:
+    for expected, actual, terms in pairs:
         eps = max(eps, float(jnp.finfo(jnp.asarray(actual).dtype).eps))
         a, e = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
-        scale = max(np.abs(a).max(initial=0), np.abs(e).max(initial=0), 1e-30)
+        sizes = [np.abs(values).max(initial=0) for values in (a, e, np.asarray(terms, np.float64))]
+        scale = max(*sizes, 1e-30)
         error = max(error, float(np.abs(a - e).max(initial=0) / scale))
     return Claim(name_text(at), gate, says, error, error <= 1e4 * eps)
 
 
 def _distributes(*signs: int) -> Callable[[Facts], Pairs]:
     def rule(facts: Facts) -> Pairs:
-        return [(_fold(signs[i] * facts.bar, part), part) for i, part in facts.parts.items()]
+        return [_folded(signs[i] * facts.bar, part) for i, part in facts.parts.items()]
 
     return rule
 
 
 def _swaps(facts: Facts) -> Pairs:
     others = {0: facts.operands[-1], 1: facts.operands[0]}
-    return [(_fold(facts.bar * others[i], part), part) for i, part in facts.parts.items()]
+    return [_folded(facts.bar * others[i], part) for i, part in facts.parts.items()]
 
 
 def _euler(facts: Facts) -> Pairs:
     """Of what is linear in both operands: <gradient of a, a> = <adjoint, value>, and so for b."""
-    whole = jnp.sum(facts.bar * facts.out)
-    size = jnp.sum(jnp.abs(facts.bar * facts.out))  # cancellation is no error of the rule
+    whole, terms = jnp.sum(facts.bar * facts.out), jnp.sum(jnp.abs(facts.bar * facts.out))
     return [
-        (whole + size, jnp.sum(part * facts.operands[i]) + size) for i, part in facts.parts.items()
+        Pair(whole, jnp.sum(part * facts.operands[i]), terms) for i, part in facts.parts.items()
     ]
 
 
@@ -120,7 +132,7 @@ def _routes(larger: bool) -> Callable[[Facts], Pairs]:
         a, b = facts.operands if larger else facts.operands[::-1]
         share = jnp.where(a == b, 0.5, jnp.where(a > b, 1.0, 0.0))
         shares = (share, 1 - share)
-        return [(_fold(facts.bar * shares[i], part), part) for i, part in facts.parts.items()]
+        return [_folded(facts.bar * shares[i], part) for i, part in facts.parts.items()]
 
     return rule
 
@@ -128,37 +140,34 @@ def _routes(larger: bool) -> Callable[[Facts], Pairs]:
 def _routes_one(facts: Facts) -> Pairs:
     """Of a maximum over axes: the winner takes all, winners that are equal share."""
     (a,) = facts.operands
-    shape = _kept(a.shape, facts.out.shape)
-    wins = a == jnp.reshape(facts.out, shape)
-    axes = tuple(i for i, n in enumerate(shape) if n != a.shape[i])
+    axes = facts.params["axes"]
+    wins = a == jnp.expand_dims(facts.out, axes)
     share = wins / jnp.sum(wins, axis=axes, keepdims=True)
-    return [(jnp.reshape(facts.bar, shape) * share, facts.parts[0])]
+    return [Pair(jnp.expand_dims(facts.bar, axes) * share, facts.parts[0])]
 
 
 def _routes_windows(facts: Facts) -> Pairs:
     """Of max pooling: no gradient is lost, and it lands on at most one pixel for each window."""
     (part,) = facts.parts.values()
     axes = tuple(range(1, part.ndim - 1))
-    size = jnp.sum(jnp.abs(facts.bar))
     landed, sent = jnp.count_nonzero(part), jnp.count_nonzero(facts.bar)
-    kept = jnp.sum(facts.bar, axis=axes) + size, jnp.sum(part, axis=axes) + size
-    return [kept, (0.0, jnp.maximum(landed - sent, 0).astype(part.dtype))]
+    kept = jnp.sum(facts.bar, axis=axes), jnp.sum(part, axis=axes), jnp.sum(jnp.abs(facts.bar))
+    return [Pair(*kept), Pair(0.0, jnp.maximum(landed - sent, 0).astype(part.dtype))]
 
 
 def _passes(facts: Facts) -> Pairs:
-    return [(jnp.where(facts.operands[0] > 0, facts.bar, 0), facts.parts[0])]
+    return [Pair(jnp.where(facts.operands[0] > 0, facts.bar, 0), facts.parts[0])]
 
 
 def _spreads(facts: Facts) -> Pairs:
     (part,) = facts.parts.values()
-    shape = _kept(part.shape, facts.bar.shape)
-    return [(jnp.broadcast_to(jnp.reshape(facts.bar, shape), part.shape), part)]
+    spread = jnp.expand_dims(facts.bar, facts.params["axes"])
+    return [Pair(jnp.broadcast_to(spread, part.shape), part)]
 
 
 def _gathers(facts: Facts) -> Pairs:
     (part,) = facts.parts.values()
-    size = jnp.sum(jnp.abs(facts.bar))
-    return [(jnp.sum(facts.bar) + size, jnp.sum(part) + size)]
+    return [Pair(jnp.sum(facts.bar), jnp.sum(part), jnp.sum(jnp.abs(facts.bar)))]
 
 
 def _by_formula(derivation: Derivation, facts: Facts, found: Run, at: Name) -> Pairs:
@@ -166,10 +175,15 @@ def _by_formula(derivation: Derivation, facts: Facts, found: Run, at: Name) -> P
     for name, value in zip(derivation.operands, facts.operands, strict=True):
         if isinstance(name, Name):
             known[name] = value
-    return [
-        (evaluate_formula(derivation.adjoint(i, found.adjoints), known), part)
-        for i, part in facts.parts.items()
-    ]
+    formulas = {i: derivation.adjoint(i, found.adjoints) for i in facts.parts}
+    pairs = []
+    for i, part in facts.parts.items():
+        local = derivation.partial(i)
+        terms = jnp.sum(jnp.abs(facts.bar))
+        if local is not None:
+            terms = _folded(facts.bar * evaluate_formula(local, known), part).terms
+        pairs.append(Pair(evaluate_formula(formulas[i], known), part, terms))
+    return pairs
 
 
 SWAPS = "swaps: each operand's gradient is the incoming one times the other operand"
@@ -193,21 +207,14 @@ GATES: dict[str, tuple[str, str, Callable[[Facts], Pairs]]] = {
 }
 
 
-def _fold(full: Any, part: Any) -> Any:
+def _folded(full: Any, part: Any) -> Pair:
     """The gradient of a small operand that was stretched: summed over its copies."""
     if full.shape == part.shape:
-        return full
+        return Pair(full, part)
     added = full.ndim - part.ndim
     stretched = [i for i in range(full.ndim) if i < added or part.shape[i - added] != full.shape[i]]
-    return jnp.reshape(jnp.sum(full, axis=tuple(stretched)), part.shape)
-
-
-def _kept(shape: Sequence[int], reduced: Sequence[int]) -> tuple[int, ...]:
-    """The reduced shape with ones where axes went: sums and maxima keep the order of the rest."""
-    left, kept = list(reduced), []
-    for n in shape:
-        kept.append(left.pop(0) if left and left[0] == n else 1)
-    return tuple(kept)
+    summed, terms = (jnp.sum(values, axis=tuple(stretched)) for values in (full, jnp.abs(full)))
+    return Pair(jnp.reshape(summed, part.shape), part, terms)
 
 
 def _ties(derivation: Derivation, facts: Facts) -> str:
@@ -218,8 +225,8 @@ def _ties(derivation: Derivation, facts: Facts) -> str:
         count = int(jnp.sum(facts.operands[0] == 0))
         return f" ({count:,} at zero, where it stops)" if count else ""
     elif name == "reduce_max":
-        shape = _kept(facts.operands[0].shape, facts.out.shape)
-        count = int(jnp.sum(facts.operands[0] == jnp.reshape(facts.out, shape))) - facts.out.size
+        winners = facts.operands[0] == jnp.expand_dims(facts.out, facts.params["axes"])
+        count = int(jnp.sum(winners)) - facts.out.size
     elif name == "max_pool":
         count = _window_ties(derivation, facts)
     else:

@@ -11,7 +11,7 @@ from jaxcnn.autodiff.graphs.gates import Claim
 from jaxcnn.autodiff.leaves import is_inexact
 from jaxcnn.autodiff.traces.derivations import Derivation, marked
 from jaxcnn.autodiff.traces.formulas import Name
-from jaxcnn.autodiff.traces.notation import format_number, format_value, name_text
+from jaxcnn.autodiff.traces.notation import format_number, format_value, name_text, type_text
 from jaxcnn.autodiff.traces.programs import Constant, Program, Run, Step
 
 SIGNS = {
@@ -94,7 +94,10 @@ def numbers(scene: Scene, number: int) -> list[Line]:
     """Value, tangent and adjoint; of large arrays their shape and norms."""
     found, v, digits = scene.found, scene.names, scene.digits
     value = found.values[number]
-    lines = [Line(f"{name_text(v[number])} = {format_value(value, digits)}", "value")]
+    shown = format_value(value, digits)
+    if shown.startswith("["):
+        shown += f" {type_text(value)}"
+    lines = [Line(f"{name_text(v[number])} = {shown}", "value")]
     for mark, kind, table in (
         ("dot", "tangent", found.tangents),
         ("bar", "adjoint", found.adjoints),

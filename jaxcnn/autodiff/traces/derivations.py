@@ -24,8 +24,8 @@ def numbering(line: Program) -> dict[int, Name]:
 
 
 def output_names(line: Program) -> list[Name]:
-    """y, or y_1, y_2, ...; f where an input is called y."""
-    letter = "y" if "y" not in line.names else "f"
+    """y, or y_1, y_2, ...; another letter where an input is called y."""
+    letter = next(name for name in ("y", "f", "z", "output") if name not in line.names)
     if len(line.outputs) == 1:
         return [Name(letter)]
     return [Name(letter, i + 1) for i in range(len(line.outputs))]

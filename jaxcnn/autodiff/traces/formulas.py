@@ -72,6 +72,13 @@ def _greater(a: Any, b: Any) -> Any:
     return jnp.where(a == b, 0.5, jnp.where(a > b, 1.0, 0.0))
 
 
+def _indexed(a: Any, index: tuple[int, ...]) -> Any:
+    shape = jnp.shape(a)
+    if len(index) > len(shape) or any(not 0 <= i < n for i, n in zip(index, shape, strict=False)):
+        raise ValueError(f"formula: index {list(index)} is outside of shape {shape}.")
+    return jnp.asarray(a)[index]
+
+
 def _place(a: Any, starts: Any, shape: Any) -> Any:
     """Zeros of a shape with a in them, from `starts` on: what `slice` is transposed."""
     return jax.lax.dynamic_update_slice(jnp.zeros(_shape(shape), a.dtype), a, _shape(starts))
@@ -165,7 +172,7 @@ def evaluate_formula(formula: Any, variables: Mapping[Any, Any]) -> Any:
     if isinstance(formula.function, Opaque):
         return formula.function.function(*arguments)
     if formula.function == "index":
-        return jnp.asarray(arguments[0])[_shape(arguments[1])]
+        return _indexed(arguments[0], _shape(arguments[1]))
     if formula.function in OPERATORS:
         first, *rest = arguments
         first = float(first) if isinstance(first, int) else first  # 9^99 is no int32

@@ -3,6 +3,7 @@
 import unicodedata
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxcnn.autodiff.traces.formulas import FUNCTIONS, OPERATORS, Name, Number, Opaque
@@ -20,6 +21,9 @@ def format_number(value: Any, digits: int = 3) -> str:
         >>> format_number(10.6931), format_number(5.0), format_number(-0.00123456)
         ('10.693', '5', '-0.00123')
     """
+    if np.iscomplexobj(value):
+        real, imaginary = format_number(value.real, digits), format_number(value.imag, digits)
+        return f"{real} + {imaginary}i"
     value = float(value)
     if value == 0 or not np.isfinite(value):
         return "0" if value == 0 else str(value)
@@ -32,14 +36,22 @@ def format_number(value: Any, digits: int = 3) -> str:
 def format_value(value: Any, digits: int = 3) -> str:
     """A number, a small array as nested lists, or a large one's type and shape."""
     array = np.asarray(value)
-    if array.dtype.kind == "V":  # float0, the tangent of what has none
+    if array.dtype == jax.dtypes.float0:  # the tangent of what has none
         return "0"
     if array.size > LARGE:
-        kind = "bool" if array.dtype == bool else f"{array.dtype.kind}{8 * array.dtype.itemsize}"
-        return f"{kind}[{','.join(map(str, array.shape))}]"
+        return type_text(array)
     if array.ndim == 0:
         return format_number(array, digits)
     return f"[{', '.join(format_value(part, digits) for part in array)}]"
+
+
+def type_text(value: Any) -> str:
+    """An array's type and shape, such as f32[2,28,28,6]."""
+    dtype = np.dtype(value.dtype)
+    short = {"float": "f", "int": "i", "uint": "u", "complex": "c", "bfloat": "bf"}
+    letters = dtype.name.rstrip("0123456789")
+    kind = short.get(letters, letters) + dtype.name[len(letters) :]
+    return f"{kind}[{','.join(map(str, value.shape))}]"
 
 
 def text(formula: Any, digits: int = 3) -> str:
@@ -147,9 +159,7 @@ def _latex(formula: Any, digits: int, binding: int) -> str:
         elif formula.function == "^":
             shown = f"{_latex(arguments[0], digits, 5)}^{{{_latex(arguments[1], digits, 0)}}}"
         else:
-            sign = {"×": r"\times", "@": r"\,", ">=": r"\ge", "<=": r"\le", "!=": r"\ne"}.get(
-                formula.function, formula.function
-            )
+            sign = _LATEX_SIGNS.get(formula.function, formula.function)
             left, right = arguments
             first = _latex(left, digits, _left_binding(left, own))
             shown = f"{first} {sign} {_second(_latex(right, digits, own + 1))}"

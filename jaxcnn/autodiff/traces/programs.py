@@ -38,15 +38,23 @@ class Step(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The primitive's name; for a custom rule that of the function it belongs to."""
+        """The primitive's name; for a custom rule that of the function it belongs to.
+
+        JAX's own functions, such as relu, go by their name; with others it says nothing about what
+        they compute, so that theirs begins with "custom".
+        """
         inside = self.equation.params.get("call_jaxpr")
         debug = getattr(getattr(inside, "jaxpr", None), "debug_info", None)
-        return getattr(debug, "func_name", None) or self.equation.primitive.name
+        if debug is None:
+            return self.equation.primitive.name
+        of_jax = "/jax/_src/" in str(debug.func_filename).replace("\\", "/")
+        return debug.func_name if of_jax else f"custom_{debug.func_name}"
 
 
 class Program(NamedTuple):
     """Inputs are the values 0, 1, ..., each step's outputs are further ones."""
 
+    caller: str  # whose errors these are
     names: tuple[str, ...]  # of the inputs
     arguments: tuple[Array, ...]  # the inputs
     steps: tuple[Step, ...]
@@ -65,7 +73,11 @@ class Run(NamedTuple):
 
 
 def program(
-    f: Callable[..., Any], *args: Any, order: str = "level", names: Sequence[str] | None = None
+    f: Callable[..., Any],
+    *args: Any,
+    order: str = "level",
+    names: Sequence[str] | None = None,
+    caller: str = "trace",
 ) -> Program:
     """Flatten f at args.
 
@@ -76,13 +88,14 @@ def program(
         order: of the steps: "program" as the function says, or "level": by the longest path from
             an input, as textbooks draw them.
         names: of the inputs; by default the parameters', with the paths inside them.
+        caller: whose errors these are.
 
     Raises:
         ValueError: another order, or no floating-point input.
     """
     if order not in ("level", "program"):
-        raise ValueError(f'trace: order is "level" or "program", got {order!r}.')
-    g, inputs, paths = moving("trace", f, args)
+        raise ValueError(f'{caller}: order is "level" or "program", got {order!r}.')
+    g, inputs, paths = moving(caller, f, args)
     closed, shape = jax.make_jaxpr(g, return_shape=True)(*inputs)
     numbers = itertools.count()
     steps: list[Step] = []
@@ -97,7 +110,7 @@ def program(
             shapes[number] = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
     tree = jax.tree.structure(shape)
     chosen = tuple(_names(f, paths, len(args)) if names is None else names)
-    return Program(chosen, tuple(inputs), tuple(steps), tuple(outputs), shapes, tree)
+    return Program(caller, chosen, tuple(inputs), tuple(steps), tuple(outputs), shapes, tree)
 
 
 def run(
@@ -117,7 +130,15 @@ def run(
     def whole(arguments: Any, dots: Any, seeds: Any) -> Any:
         return tuple(_run(line._replace(arguments=arguments), dots, seeds))
 
-    return Run(*whole(line.arguments, tangents, cotangents))
+    try:
+        return Run(*whole(line.arguments, tangents, cotangents))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        if tangents is not None and cotangents is not None:
+            error.add_note(
+                f'{line.caller}: where a function has only one mode, ask for modes=("forward",) '
+                'or modes=("reverse",).'
+            )
+        raise
 
 
 def _run(line: Program, tangents: Any, cotangents: Any) -> Run:
@@ -190,7 +211,7 @@ def zero_tangent(value: Any) -> Any:
     """The tangent of a value that does not move; integers and booleans have tangents of no bits."""
     if is_inexact(value):
         return jnp.zeros_like(value)
-    return np.zeros(value.shape, jax.dtypes.float0)
+    return np.zeros(np.shape(value), jax.dtypes.float0)
 
 
 def _inline(

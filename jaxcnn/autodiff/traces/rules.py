@@ -14,7 +14,7 @@ from jaxcnn.autodiff.traces.parsing import parse
 # primitive -> (value, derivative by a, derivative by b); of numbers, or element by element. What
 # compares has no derivative.
 ELEMENTWISE: dict[str, tuple[str, ...]] = {
-    "abs": ("abs(a)", "sign(a)"),
+    "abs": ("abs(a)", "2 * (a >= 0) - 1"),
     "acos": ("acos(a)", "-1 / sqrt(1 - a^2)"),
     "add": ("a + b", "1", "1"),
     "add_any": ("a + b", "1", "1"),
@@ -40,7 +40,7 @@ ELEMENTWISE: dict[str, tuple[str, ...]] = {
     "mul": ("a * b", "b", "a"),
     "ne": ("a != b",),
     "neg": ("-a", "-1"),
-    "pow": ("a^b", "b * a^(b - 1)", "v * ln(a)"),
+    "pow": ("a^b", "b * a^(b - 1)", "v * ln(where(a == 0, 1, a))"),
     "relu": ("relu(a)", "step(a)"),
     "rsqrt": ("1 / sqrt(a)", "-v / (2 * a)"),
     "sign": ("sign(a)", "0"),

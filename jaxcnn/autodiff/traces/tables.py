@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcnn.autodiff.leaves import is_inexact
+from jaxcnn.autodiff.leaves import double, is_inexact
 from jaxcnn.autodiff.traces import rendering
 from jaxcnn.autodiff.traces.derivations import Derivation, marked, numbering, output_names
 from jaxcnn.autodiff.traces.formulas import Apply, Name, Number, substitute
-from jaxcnn.autodiff.traces.programs import Constant, Program, Run, program, run
+from jaxcnn.autodiff.traces.programs import Constant, Program, Run, program, run, zero_tangent
 
 
 class Line(NamedTuple):
@@ -63,7 +63,7 @@ def trace(
     wrt: str | None = None,
     tangents: Sequence[Any] | None = None,
     cotangents: Any = None,
-    modes: Sequence[str] = ("forward", "reverse"),
+    modes: str | Sequence[str] = ("forward", "reverse"),
     order: str = "level",
     digits: int = 3,
 ) -> Trace:
@@ -76,11 +76,11 @@ def trace(
     Args:
         f: any function of pytrees that JAX can trace. Calls are looked into; custom rules, loops
             and branches are one line each.
-        args: its arguments; Python's numbers count as float64, arrays keep their type. Whole
-            numbers, such as labels, are held fixed.
+        args: its arguments; arrays keep their type, and Python's numbers are float64 unless an
+            array is of less precision. Whole numbers, such as labels, are held fixed.
         wrt: the input whose derivative the forward trace takes: its name ("x1"), or one element
             of it ("W[0, 1]"); an array without an index is moved along ones. By default the first.
-        tangents: in place of wrt, a direction like the arguments.
+        tangents: in place of wrt, a direction like the arguments; None for what is held fixed.
         cotangents: the adjoints that the outputs start from, shaped like what f returns; ones by
             default.
         modes: "forward" and "reverse", or one of them.
@@ -112,8 +112,8 @@ def trace(
         Baydin, Pearlmutter, Radul & Siskind (2018), Automatic differentiation in machine learning:
         a survey, tables 2 and 3, https://arxiv.org/abs/1502.05767.
     """
-    check_modes("trace", modes)
-    with jax.enable_x64(True):
+    modes = checked_modes("trace", modes)
+    with double(args):
         line = program(f, *args, order=order)
         dots = bars = None
         if "forward" in modes:
@@ -124,10 +124,12 @@ def trace(
         return _tables(line, found, bars, digits)
 
 
-def check_modes(caller: str, modes: Sequence[str]) -> None:
-    """Raises ValueError, in the caller's name, for modes that there are not."""
+def checked_modes(caller: str, modes: str | Sequence[str]) -> tuple[str, ...]:
+    """The modes, or a ValueError in the caller's name."""
+    modes = (modes,) if isinstance(modes, str) else tuple(modes)
     if not modes or set(modes) - {"forward", "reverse"}:
-        raise ValueError(f'{caller}: modes are "forward" and "reverse", got {tuple(modes)!r}.')
+        raise ValueError(f'{caller}: modes are "forward" and "reverse", got {modes!r}.')
+    return modes
 
 
 def direction_of(
@@ -136,19 +138,20 @@ def direction_of(
     """The tangents of a program's inputs that wrt or tangents name, as `trace` explains them."""
     zeros = [jnp.zeros_like(a) for a in line.arguments]
     if tangents is not None:
-        pairs = zip(jax.tree.leaves(tangents), jax.tree.leaves(args), strict=False)
+        given = jax.tree.leaves(tuple(tangents), is_leaf=lambda t: t is None)
+        pairs = zip(given, jax.tree.leaves(tuple(args)), strict=False)
         leaves = [leaf for leaf, arg in pairs if is_inexact(arg)]
         shapes = [jnp.shape(leaf) for leaf in leaves]
         if shapes != [a.shape for a in line.arguments]:
             wanted = [a.shape for a in line.arguments]
-            raise ValueError(f"trace: tangents need shapes {wanted}, got {shapes}.")
+            raise ValueError(f"{line.caller}: tangents need shapes {wanted}, got {shapes}.")
         return [jnp.asarray(t, z.dtype) for t, z in zip(leaves, zeros, strict=True)]
     wanted = wrt or line.names[0]
     whole = wanted in line.names
     match = re.fullmatch(r"(.*?)\[([\d, ]*)\]", wanted)
     name, place = (wanted, None) if whole or match is None else match.groups()
     if name not in line.names:
-        raise ValueError(f"trace: no input {name!r}; inputs are {', '.join(line.names)}.")
+        raise ValueError(f"{line.caller}: no input {name!r}; inputs are {', '.join(line.names)}.")
     i = line.names.index(name)
     if place is None:
         zeros[i] = jnp.ones_like(zeros[i])
@@ -156,7 +159,7 @@ def direction_of(
     index = tuple(int(n) for n in place.replace(" ", "").split(",") if n)
     shape = zeros[i].shape
     if len(index) != len(shape) or any(n >= size for n, size in zip(index, shape, strict=True)):
-        raise ValueError(f"trace: {name} has shape {shape}, got index {list(index)}.")
+        raise ValueError(f"{line.caller}: {name} has shape {shape}, got index {list(index)}.")
     zeros[i] = zeros[i].at[index].set(1)
     return zeros
 
@@ -172,7 +175,7 @@ def seeds_of(line: Program, cotangents: Any) -> list[Array | None]:
     given = jax.tree.leaves(cotangents)
     if [jnp.shape(g) for g in given] != [s.shape for s in shapes]:
         raise ValueError(
-            f"trace: cotangents need shapes {[s.shape for s in shapes]}, "
+            f"{line.caller}: cotangents need shapes {[s.shape for s in shapes]}, "
             f"got {[jnp.shape(g) for g in given]}."
         )
     return [
@@ -222,9 +225,8 @@ def _tables(line: Program, found: Run, seeds: Sequence[Array | None] | None, dig
         adjoint.append(Line(marked(name, "bar"), bar, None, gradient[name.letters]))
     values = [found.values[o] if isinstance(o, int) else o.value for o in line.outputs]
     slopes = [
-        found.tangents[o] if isinstance(o, int) else jnp.zeros_like(o.value)
-        for o in line.outputs
-        if found.tangents
+        found.tangents.get(o, zero_tangent(value)) if isinstance(o, int) else zero_tangent(value)
+        for o, value in zip(line.outputs, values, strict=True)
     ]
     return Trace(
         tuple(primal),

@@ -324,3 +324,18 @@ def test_what_f_closes_over_keeps_its_type():
         check_gradients(lambda kernel: conv(x, kernel), jnp.ones((3, 3, 1, 1)))
     notes = " ".join(caught.value.__notes__)
     assert "make them arguments, or keep all types with dtype=None" in notes
+
+
+def test_at_the_edge_of_a_domain_nothing_is_called_wrong():
+    report = check_gradients(jnp.log, 1e-9, order=1)  # every step leads out of the domain
+    assert [c.verdict for c in report.comparisons[:2]] == ["inconclusive", "inconclusive"]
+    assert not report.ok
+
+
+def test_a_function_that_does_not_move():
+    """The loss of one class is 0 whatever the logit; rounding is no derivative of it."""
+    x = jnp.array([0.3])
+    check_gradients(lambda x: jnp.sum(jax.nn.softmax(x) * 1e-3 - 1e-3), x).raise_if_failed()
+    wrong = jax.custom_jvp(lambda x: 0.0 * x)
+    wrong.defjvps(lambda t, _, x: 1e-12 * t)
+    assert not check_gradients(wrong, 1.0, order=1).ok

@@ -135,3 +135,8 @@ def test_errors_of_results():
         numerical_gradient(lambda x: x.astype(int), jnp.float32(1))
     with pytest.raises(ValueError, match="f must return floating-point numbers, got int32"):
         numerical_jacobian(lambda x: x.astype(int), array(2))
+
+
+def test_complex_step_refuses_signs():
+    with pytest.raises(ValueError, match="it takes sign of them"):
+        numerical_gradient(lambda x: (jnp.sign(x) * x).sum(), jnp.ones(2), method="complex-step")

@@ -78,7 +78,7 @@ def test_value_jit_and_dtypes():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="forward_gradient: directions must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="forward_gradient: directions is an integer >= 1, got 0"):
         forward_gradient(f, directions=0)
     with pytest.raises(ValueError, match=r"forward_gradient: f must give one number, got .*\(3,\)"):
         forward_gradient(jnp.sin)(KEY, jnp.ones(3))

@@ -115,6 +115,9 @@ GATES = [
     (lambda a, b: a.max(axis=1, keepdims=True) * b, "routes"),
     (lambda a, b: a[:1] * b, "swaps"),
     (lambda a, b: a.T @ b, "rearranges"),
+    (lambda a, b: a.sum(axis=0) @ b.max(axis=0), "distributes"),
+    (lambda a, b: a * 0.1 + a * 0.2 - a * 0.3 + b, "adds"),
+    (lambda a, b: ((a - a.mean(axis=0)) / jnp.sqrt(a.var(axis=0) + 1e-5)).sum() + b, "scales"),
 ]
 
 
@@ -134,7 +137,7 @@ def test_claims_can_fail(name, monkeypatch):
     gate, says, _ = gates.GATES[name]
     wrong = gates.GATES["add" if name == "sub" else "sub"][2]
     if name in ("relu", "reduce_sum"):
-        wrong = lambda facts: [(2 * facts.parts[0], facts.parts[0])]  # noqa: E731
+        wrong = lambda facts: [gates.Pair(2 * facts.parts[0], facts.parts[0])]  # noqa: E731
     monkeypatch.setitem(gates.GATES, name, (gate, says, wrong))
     fs = {
         "add": jnp.add,
@@ -167,8 +170,6 @@ def test_lenets_layers_are_its_boxes():
     assert len(found.claims) > 25
     assert {box.group for box in found.drawing.boxes} == {"", "LeNet"}
     ET.fromstring(found.svg())
-    operations = graph(loss, variables, x, layers=False)
-    assert len(operations.drawing.boxes) > 45
 
 
 def test_lenets_gradient():
@@ -180,6 +181,14 @@ def test_lenets_gradient():
     (back,) = [box for box in shown(found) if box[0] == "conv1, backwards"]
     assert "kernel (adjoint) 5×5×1×6" in back
     assert titles[-1] == "images (adjoint)"
+
+
+@pytest.mark.slow
+def test_lenets_operations():
+    loss, variables, x = lenet()
+    operations = graph(loss, variables, x, layers=False)
+    assert len(operations.drawing.boxes) > 45
+    ET.fromstring(operations.svg())
 
 
 def test_a_module_used_twice_makes_no_cycle():

@@ -130,3 +130,8 @@ def test_numbers():
     assert format_value(np.zeros((2, 5), np.float32)) == "f32[2,5]"
     assert format_value(np.zeros(10, bool)) == "bool[10]"
     assert format_value(np.array([True, False])) == "[1, 0]"
+
+
+def test_indices_stay_inside():
+    with pytest.raises(ValueError, match=r"formula: index \[7\] is outside of shape \(3,\)"):
+        formula_function("x[7]", ["x"])(jnp.ones(3))

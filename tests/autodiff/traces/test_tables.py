@@ -41,6 +41,7 @@ TEXTBOOK = [
     (lambda x: jnp.sum(jnp.tanh(x[:2]) * jax.nn.relu(x[1:])), (np.array([0.5, -1.0, 2.0]),)),
     (lambda x, y: (x**3 / y, jnp.sqrt(x) - x**-2), (2.0, 5.0)),
     (lambda x, W: jax.nn.sigmoid(W.T @ x)[0] ** x[0], (X, W)),
+    (lambda x, y: jnp.abs(x) + y**x, (0.0, 2.0)),
     (lambda x: jnp.where(x > 0, jnp.sin(x), jnp.exp(x)).sum(), (np.array([0.5, -1.0]),)),
 ]
 
@@ -137,6 +138,7 @@ def test_trace_is_jax(f, args, x64):
         assert_close(a, e, "float64")
 
 
+@pytest.mark.slow
 def test_trace_is_jax_on_lenet():
     f, (variables, x, y) = lenet()
     found = trace(f, variables, x, y, modes=("reverse",))
@@ -271,3 +273,54 @@ def test_one_mode(x64):
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_what_is_drawn_at_random_stays():
+    def f(key, x):
+        return (x * jax.random.normal(key, (3,))).sum()
+
+    key, x = jax.random.key(0), jnp.array([1.0, -2.0, 3.0])
+    found = trace(f, key, x)
+    assert_close(found.value, f(key, x))
+    assert_close(found.gradient["x"], jax.grad(f, argnums=1)(key, x))
+
+
+def test_custom_rules_are_not_taken_for_jaxs():
+    @jax.custom_jvp
+    def sqrt(x):
+        return jnp.sqrt(x) + 1
+
+    sqrt.defjvps(lambda t, _, x: 7 * t)
+    found = trace(sqrt, 4.0)
+    assert float(found.gradient["x"]) == 7
+    assert "custom_sqrt(v₀)" in str(found)
+
+    @jax.custom_vjp
+    def stop_gradient(x):
+        return x * 2
+
+    stop_gradient.defvjp(lambda x: (x, None), lambda _, g: (3 * g,))
+    assert float(trace(stop_gradient, 4.0, modes="reverse").gradient["x"]) == 3
+
+
+def test_outputs_of_all_kinds():
+    found = trace(lambda x: (x > 0, x * 2, 5, x), np.array([1.0, -1.0]))
+    assert [np.shape(v) for v in found.value] == [(2,), (2,), (), (2,)]
+    assert_close(found.derivative[1], [2.0, 2.0], "exact")
+    assert_close(found.gradient["x"], [3.0, 3.0], "exact")
+    assert [line.name.letters for line in trace(lambda y, f: y * f, 1.0, 2.0).primal][-1] == "z"
+    spectrum = trace(lambda x: jnp.abs(jnp.fft.fft(x)[1]) ** 2, np.array([1.0, 2.0]))
+    assert "i" in str(spectrum)
+    half = trace(lambda x: (x * x).sum(), jnp.array([1.0, 2.0], jnp.bfloat16))
+    assert "[1, 4]" in str(half)
+    assert_close(trace(lambda n, x: n * x, 2, 3.0, tangents=(None, 1.0)).derivative, 2.0, "exact")
+
+
+def test_a_function_of_one_mode_says_which():
+    def f(x):
+        return jax.lax.while_loop(lambda c: c < 10, lambda c: c * 2, x)
+
+    with pytest.raises(ValueError, match="while") as caught:
+        trace(f, 1.0)
+    assert 'ask for modes=("forward",)' in " ".join(caught.value.__notes__)
+    assert float(trace(f, 1.0, modes="forward").derivative) == 16
