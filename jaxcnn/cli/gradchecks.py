@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
+import jax
 import numpy as np
 import tyro
 
@@ -46,7 +47,13 @@ def gradcheck(
         args = [parse_input(word, rng) for word in words]
     if order is None:
         order = 2 if model is None else 1
-    found = check_gradients(f, *args, modes=modes, order=order, dtype=dtype, seed=seed)
+    try:
+        found = check_gradients(f, *args, modes=modes, order=order, dtype=dtype, seed=seed)
+    except jax.errors.TracerArrayConversionError as error:
+        raise ValueError(
+            f"gradcheck: {function[0]} is no function that JAX can trace; it turns its input into "
+            "a NumPy array."
+        ) from error
     print(found)
     return 0 if found.ok else 1
 

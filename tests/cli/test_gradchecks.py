@@ -65,5 +65,7 @@ def test_errors():
         call("jax.numpy:sin", "--model", "tiny")
     with pytest.raises(ValueError, match="order must be an integer >= 1, got 0"):
         call("jax.numpy:sin", "--order", "0")
+    with pytest.raises(ValueError, match="numpy:sin is no function that JAX can trace"):
+        call("numpy:sin", "0.5")
     with pytest.raises(ValueError, match="no model named 'lenett'"):
         call("--model", "lenett")

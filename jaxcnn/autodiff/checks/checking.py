@@ -210,7 +210,9 @@ def _products(
     found = Comparison(name, checked=wrong.size, wrong=int(wrong.sum()), difference=difference)
     if not wrong.any():
         return found
-    k, q = np.unravel_index(np.argmax(np.where(wrong, apart, -1)), wrong.shape)
+    worst = np.where(np.isfinite(apart), apart, np.inf)
+    k, q = np.unravel_index(np.argmax(np.where(wrong, worst, -1)), wrong.shape)
     by_reverse, by_forward = float(reverse[k, q]), float(forward[k, q])
-    place = Place("wrong", "<u, f>", f"direction {k}", by_reverse, by_forward, float(allowed), 0, 0)
+    status = "wrong" if np.isfinite(apart[k, q]) else "not finite"
+    place = Place(status, "<u, f>", f"direction {k}", by_reverse, by_forward, float(allowed), 0, 0)
     return found._replace(worst=place)

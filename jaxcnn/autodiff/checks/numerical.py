@@ -57,6 +57,7 @@ def numerical_gradient(
     """
     caller = "numerical_gradient"
     x, widened = _prepared(caller, x)
+    f = _of_arrays(f)
     out = jax.eval_shape(f, widened)
     shapes = [leaf.shape for leaf in jax.tree.leaves(out)]
     if shapes != [()]:
@@ -97,6 +98,7 @@ def numerical_jacobian(
     """
     caller = "numerical_jacobian"
     x, widened = _prepared(caller, x)
+    f = _of_arrays(f)
     dtypes = jax.tree.map(lambda leaf: leaf.dtype, jax.eval_shape(f, x))
     for leaf in jax.tree.leaves(jax.eval_shape(f, widened)):
         if not is_inexact(leaf):
@@ -107,6 +109,11 @@ def numerical_jacobian(
         return _like(jnp.moveaxis(column, 0, -1).astype(dtype), widened)
 
     return jax.tree.map(nested, columns, dtypes)
+
+
+def _of_arrays(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """f with arrays in place of Python's numbers."""
+    return lambda x: jax.tree.map(jnp.asarray, f(x))
 
 
 def _prepared(caller: str, x: Any) -> tuple[Any, Any]:

@@ -59,8 +59,8 @@ def count_flops(f: Callable[..., Any], *args: Any) -> Flops:
     zeros between the pixels of a transposed convolution do not. Each number that arithmetic or a
     transcendental function yields is 1 (sin like add; a complex one like a real one), x^n is its
     multiplications, a sum or maximum of n numbers n - 1, a pooling window of n taps likewise.
-    Factorizations and FFTs count their leading terms. Integers, truths, comparisons, random bits
-    and the moving of data are free.
+    Factorizations and FFTs count their leading terms. Integers outside of products, truths,
+    comparisons, random bits and the moving of data are free.
 
     jit, remat, custom derivatives and branches are followed, and so are the primitives of jaxcnn.
     A `scan` (a `fori_loop` of fixed length) counts its body times its length; XLA's own cost

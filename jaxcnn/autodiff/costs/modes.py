@@ -14,6 +14,7 @@ from jaxcnn.autodiff.costs.comparison import ModeComparison, ModeCost, many, sho
 from jaxcnn.autodiff.costs.flops import UnknownTurnsError, count_flops
 from jaxcnn.autodiff.costs.mode_programs import Program, flat, normal, numbers, programs, real
 from jaxcnn.autodiff.jaxprs import has
+from jaxcnn.autodiff.leaves import is_inexact
 
 # What JAX raises where a function has no derivative of a mode: custom_vjp has no jvp, a while loop
 # no vjp.
@@ -107,7 +108,7 @@ def jacobian(
         a function of f's arguments: outputs' pytree of inputs' pytree of arrays, (*out, *in).
 
     Raises:
-        ValueError: another mode.
+        ValueError: another mode, outputs that are no floating-point numbers.
 
     Example:
         >>> import jax.numpy as jnp
@@ -120,6 +121,11 @@ def jacobian(
         raise ValueError(f'jacobian: mode is "auto", "forward" or "reverse", got {mode!r}.')
 
     def of(*args: Any) -> Any:
+        for leaf in jax.tree.leaves(jax.eval_shape(f, *args)):
+            if not is_inexact(leaf):
+                raise ValueError(
+                    f"jacobian: f must return floating-point numbers, got {leaf.dtype}."
+                )
         chosen = _chosen(f, argnums, args) if mode == "auto" else mode
         return ways.get(chosen, jax.jacrev)(f, argnums)(*args)
 

@@ -140,3 +140,7 @@ def test_errors_of_results():
 def test_complex_step_refuses_signs():
     with pytest.raises(ValueError, match="it takes sign of them"):
         numerical_gradient(lambda x: (jnp.sign(x) * x).sum(), jnp.ones(2), method="complex-step")
+
+
+def test_a_constant_has_no_slope():
+    assert_close(numerical_gradient(lambda x: 3.0, jnp.ones(2)), [0.0, 0.0], "exact")

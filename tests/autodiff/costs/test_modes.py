@@ -247,3 +247,8 @@ def test_jacobian_takes_the_mode_there_is():
 def test_jacobian_errors():
     with pytest.raises(ValueError, match="jacobian: mode is \"auto\", .* got 'backward'"):
         jacobian(jnp.sin, mode="backward")
+
+
+def test_jacobian_of_truths():
+    with pytest.raises(ValueError, match="jacobian: f must return floating-point .* got bool"):
+        jacobian(lambda x: (x > 0, x * 2))(jnp.ones(3))
