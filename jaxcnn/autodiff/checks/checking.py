@@ -201,6 +201,8 @@ def _products(
     rounding = max(subject.eps, subject.noise.max() / sizes.max() if sizes.any() else 0)
     # Inside f terms may cancel that are as large as the largest here, as in normalizations.
     allowed = 64 * rounding * terms.max()
+    if terms.max() < subject.eps:  # zeros up to rounding, as of a function that does not move
+        allowed = subject.eps
     apart = np.abs(forward - reverse)
     wrong = ~(apart <= allowed)
     name = _name(subject, "<Jv, u> = <v, J'u>")

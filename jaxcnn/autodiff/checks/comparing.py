@@ -57,7 +57,7 @@ def judge(
             found <= np.maximum(slope.left, slope.right) + margin
         )
         wrong = np.abs(found - expected) > allowed
-        vague = (allowed > VAGUE * scale) & ((found != 0) | (expected != 0))
+        vague = (allowed > VAGUE * scale) & ((found != 0) | (expected != 0)) & ~still
     status = np.where(wrong, WRONG, np.where(vague, INCONCLUSIVE, OK))
     status = np.where(slope.kinked, np.where(between, KINK, WRONG_AT_KINK), status)
     # Steps may leave the function's domain; that says nothing about a finite derivative.
