@@ -35,7 +35,8 @@ def numerical_gradient(
         f: function of x that gives one number.
         x: a pytree of floating-point arrays.
         method: "forward", "central" or "complex-step".
-        step: h for all coordinates alike.
+        step: h for all coordinates alike; give one where f changes over much less than 1, as
+            sin(1e6 x) does and log(x) near 0.
 
     Returns:
         the derivatives, a pytree like x in structure, shapes and dtypes.
