@@ -18,6 +18,8 @@ class ModeCost:
     """At most, beside inputs and results; None where the compiler does not tell."""
     note: str = ""
     """Why there is no such program, or why it was left out."""
+    uncounted: tuple[str, ...] = ()
+    """Primitives that the FLOPs leave out."""
     seconds: float | None = None
     """The median of interleaved runs."""
 

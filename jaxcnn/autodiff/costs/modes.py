@@ -86,6 +86,9 @@ def compare_modes(
     exists = {name: costs[name].note == "" for name in ("jvp", "vjp")}
     flops = {name: costs[name].flops for name in ("jvp", "vjp")}
     recommendation, why = _cheaper(m, n, exists, flops)
+    missing = costs["function"].uncounted
+    if missing:
+        why += f"; not counted: {', '.join(missing)}"
     results = {name: run(*given) for name, run in runs.items()}
     return ModeComparison(m, n, costs, _disagreements(results, given), recommendation, why)
 
@@ -186,30 +189,28 @@ def _cheaper(
 
 def _prepare(
     program: Program, given: Any, passes: int, max_passes: int, max_bytes: int, full: bool
-) -> tuple[Program | None, tuple[int | None, int | None, str]]:
-    """The compiled program, or None, and its FLOPs, temporary bytes, and why it is left out."""
+) -> tuple[Program | None, tuple[int | None, int | None, str, tuple[str, ...]]]:
+    """The compiled program or None; its FLOPs, temporary bytes, why it is left out, uncounted."""
     if full and passes > max_passes:
-        return None, (
-            None,
-            None,
-            f"left out: {many(passes, 'pass', 'es')}, more than {max_passes:,}",
-        )
+        note = f"left out: {many(passes, 'pass', 'es')}, more than {max_passes:,}"
+        return None, (None, None, note, ())
     try:
         compiled = jax.jit(program).lower(*given).compile()
     except NO_RULE as error:
-        return None, (None, None, f"none: {_first_sentence(error)}")
-    try:
-        flops = count_flops(program, *given).total
-    except UnknownTurnsError:
-        flops = None
+        return None, (None, None, f"none: {_first_sentence(error)}", ())
+    flops, uncounted = None, ()
+    with contextlib.suppress(UnknownTurnsError):
+        counted = count_flops(program, *given)
+        flops, uncounted = counted.total, tuple(counted.uncounted)
     memory = compiled.memory_analysis()
     if memory is None:
-        return compiled, (flops, None, "")
+        return compiled, (flops, None, "", uncounted)
     temporary = memory.temp_size_in_bytes
     taken = temporary + memory.output_size_in_bytes
     if full and taken > max_bytes:
-        return None, (flops, temporary, f"left out: {taken:,} bytes, more than {max_bytes:,}")
-    return compiled, (flops, temporary, "")
+        note = f"left out: {taken:,} bytes, more than {max_bytes:,}"
+        return None, (flops, temporary, note, uncounted)
+    return compiled, (flops, temporary, "", uncounted)
 
 
 def _first_sentence(error: Exception) -> str:

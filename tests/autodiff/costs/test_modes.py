@@ -252,3 +252,9 @@ def test_jacobian_errors():
 def test_jacobian_of_truths():
     with pytest.raises(ValueError, match="jacobian: f must return floating-point .* got bool"):
         jacobian(lambda x: (x > 0, x * 2))(jnp.ones(3))
+
+
+def test_what_is_not_counted_is_told():
+    report = compare_modes(jnp.linalg.eigvalsh, jnp.eye(3), seconds=0.01)
+    assert "not counted: " in report.why
+    assert "eigh" in report.why
