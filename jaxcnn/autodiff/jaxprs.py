@@ -11,6 +11,10 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 # is the first pass of remat.
 CALLS = frozenset(["jit", "closed_call", "core_call", "composite", "eval_jaxpr", "remat2"])
 CUSTOM_RULES = frozenset(["custom_jvp_call", "custom_vjp_call"])
+ONCE = CALLS | CUSTOM_RULES  # all that runs the one function inside it once
+# What JAX raises where a function has no derivative of a mode: custom_vjp has no jvp, a while loop
+# no vjp.
+NO_RULE = (TypeError, ValueError, NotImplementedError)
 
 
 def inner_jaxprs(equation: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:

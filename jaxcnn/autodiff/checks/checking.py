@@ -14,9 +14,9 @@ from jaxcnn.autodiff.checks.locating import comparison
 from jaxcnn.autodiff.checks.probing import FULL, on, output_weights, supports
 from jaxcnn.autodiff.checks.reports import Comparison, GradientReport, Place
 from jaxcnn.autodiff.checks.subjects import Subject, derivative_subject, function_subject
+from jaxcnn.autodiff.jaxprs import NO_RULE
 
 MODES = ("forward", "reverse")
-REFUSED = (TypeError, ValueError, NotImplementedError)  # what JAX raises where a mode has no rule
 COARSE = 1e-10
 KEPT = 32  # directions along which the two modes are compared with each other
 
@@ -159,7 +159,7 @@ def _compare(rng: np.random.Generator, subject: Subject, options: Options) -> li
             if mode == "forward":
                 subject.product("forward", on(rng, np.arange(n), n))
             modes[mode] = Mode(subject, mode, weights, options.rtol)
-        except REFUSED as error:
+        except NO_RULE as error:
             refused[mode] = Comparison(_name(subject, mode), reason=_reason(error, mode, options))
     large = modes["reverse"].gradients[0] if "reverse" in modes else None
     directions, pushed = [], []

@@ -11,8 +11,8 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from jaxcnn.autodiff.costs.flop_rules import COMBINATIONS, FLOPS, FREE, PRODUCTS, Rule, floating
-from jaxcnn.autodiff.costs.loops import ONCE, UNKNOWN, Path, runs
-from jaxcnn.autodiff.jaxprs import definition, inner_jaxprs, opened
+from jaxcnn.autodiff.costs.loops import UNKNOWN, Path, runs
+from jaxcnn.autodiff.jaxprs import ONCE, definition, inner_jaxprs, opened
 
 
 @dataclass(frozen=True)

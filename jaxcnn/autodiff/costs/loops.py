@@ -10,8 +10,7 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxcnn.autodiff.jaxprs import (
-    CALLS,
-    CUSTOM_RULES,
+    ONCE,
     evaluate,
     has,
     inner_jaxprs,
@@ -24,7 +23,6 @@ Path = tuple[int | str, ...]
 Counts = dict[Path, Any]
 UNKNOWN = None  # in place of a value that nobody gave, or that depends on one
 BRANCHING = ("while", "cond")
-ONCE = CALLS | CUSTOM_RULES
 
 
 def runs(jaxpr: Jaxpr | ClosedJaxpr, args: Sequence[Any]) -> dict[Path, int]:

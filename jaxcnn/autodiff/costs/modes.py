@@ -13,12 +13,9 @@ import numpy as np
 from jaxcnn.autodiff.costs.comparison import ModeComparison, ModeCost, many, short
 from jaxcnn.autodiff.costs.flops import UnknownTurnsError, count_flops
 from jaxcnn.autodiff.costs.mode_programs import Program, flat, normal, numbers, programs, real
-from jaxcnn.autodiff.jaxprs import has
+from jaxcnn.autodiff.jaxprs import NO_RULE, has
 from jaxcnn.autodiff.leaves import is_inexact
 
-# What JAX raises where a function has no derivative of a mode: custom_vjp has no jvp, a while loop
-# no vjp.
-NO_RULE = (TypeError, ValueError, NotImplementedError)
 FULL = {"jacfwd": "forward", "jacrev": "reverse", "numerical": "numerical"}
 
 

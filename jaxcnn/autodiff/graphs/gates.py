@@ -14,7 +14,7 @@ from jaxcnn.autodiff.jaxprs import definition
 from jaxcnn.autodiff.traces.derivations import Derivation
 from jaxcnn.autodiff.traces.formulas import Name, evaluate_formula
 from jaxcnn.autodiff.traces.notation import name_text
-from jaxcnn.autodiff.traces.programs import Constant, Program, Run
+from jaxcnn.autodiff.traces.programs import Program, Run, value_of
 
 
 class Claim(NamedTuple):
@@ -62,7 +62,7 @@ def step_claim(line: Program, i: int, derivation: Derivation, found: Run, at: Na
     parts = {place: part for (number, place), part in found.parts.items() if number == i}
     if not parts or len(step.outputs) != 1:
         return None
-    operands = [o.value if isinstance(o, Constant) else found.values[o] for o in step.operands]
+    operands = [value_of(o, found.values) for o in step.operands]
     (number,) = step.outputs
     facts = Facts(
         operands, found.values[number], found.adjoints[number], parts, step.equation.params

@@ -12,7 +12,7 @@ from jaxcnn.autodiff.leaves import is_inexact
 from jaxcnn.autodiff.traces.derivations import Derivation, marked
 from jaxcnn.autodiff.traces.formulas import Name
 from jaxcnn.autodiff.traces.notation import format_number, format_value, name_text, type_text
-from jaxcnn.autodiff.traces.programs import Constant, Program, Run, Step
+from jaxcnn.autodiff.traces.programs import Program, Run, Step, value_of
 
 SIGNS = {
     "add": "+",
@@ -78,7 +78,7 @@ def operation_boxes(scene: Scene) -> tuple[list[Box], list[Edge]]:
 def end_box(scene: Scene, i: int) -> Box:
     """The box of the i-th output."""
     operand = scene.line.outputs[i]
-    value = operand.value if isinstance(operand, Constant) else scene.found.values[operand]
+    value = value_of(operand, scene.found.values)
     shown = Line(format_value(value, scene.digits), "value")
     return Box(f"y{i}", (Line(scene.ends[i], "title"), shown), "output")
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.autodiff.leaves import parameter_names
+from jaxcnn.autodiff.leaves import is_inexact, parameter_names
 from jaxcnn.autodiff.symbols.differentiation import differentiate
 from jaxcnn.autodiff.symbols.numbering import numpy_function
 from jaxcnn.autodiff.symbols.scalars import expressions, shallow, sympy
@@ -185,7 +185,7 @@ def symbolic(f: Callable[..., Any], *args: Any, limit: int = 20_000) -> Symbolic
     taken: set[str] = set()
     for path, leaf in paths:
         stem = "_".join([names[path[0].idx], *(_key(entry) for entry in path[1:])])
-        leaves.append(_variables(stem, leaf, taken) if _inexact(leaf) else _concrete(stem, leaf))
+        leaves.append(_variables(stem, leaf, taken) if is_inexact(leaf) else _concrete(stem, leaf))
     places = [i for i, leaf in enumerate(leaves) if _symbols(leaf)]
 
     with jax.enable_x64(True):
@@ -213,10 +213,6 @@ def symbolic(f: Callable[..., Any], *args: Any, limit: int = 20_000) -> Symbolic
 
 def _key(entry: Any) -> str:
     return jax.tree_util.keystr((entry,), simple=True)
-
-
-def _inexact(leaf: Any) -> bool:
-    return jnp.issubdtype(_dtype(leaf), jnp.inexact)
 
 
 def _dtype(leaf: Any) -> Any:

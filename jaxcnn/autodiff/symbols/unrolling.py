@@ -10,8 +10,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxcnn.autodiff.jaxprs import (
-    CALLS,
-    CUSTOM_RULES,
+    ONCE,
     definition,
     evaluate,
     inner_jaxprs,
@@ -99,7 +98,7 @@ def _apply(equation: JaxprEqn, args: list[Any], spend: Spend) -> list[Any]:
     ours = definition(equation)
     if ours is not None:
         return unroll(ours, args, (), spend)
-    if name in CALLS | CUSTOM_RULES:
+    if name in ONCE:
         return unroll(inner_jaxprs(equation)[0], args, (), spend)
     if name in CONTROL:
         return CONTROL[name](equation, args, lambda body, args: unroll(body, args, (), spend))

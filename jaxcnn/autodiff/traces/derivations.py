@@ -1,6 +1,6 @@
 """What one step computes and what each mode makes of it, as formulas of the program's values."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,14 @@ import numpy as np
 from jaxcnn.autodiff.jaxprs import evaluate
 from jaxcnn.autodiff.leaves import is_inexact
 from jaxcnn.autodiff.traces.formulas import Apply, Name, Number, Opaque, substitute
-from jaxcnn.autodiff.traces.programs import Constant, Program, Step, zero_tangent
+from jaxcnn.autodiff.traces.programs import (
+    Constant,
+    Program,
+    Step,
+    moved_places,
+    of_moved,
+    zero_tangent,
+)
 from jaxcnn.autodiff.traces.rules import JOINTLY_LINEAR, LINEAR, Rule, rule
 
 A, B, C, G, V = (Name(letter) for letter in "abcgv")
@@ -52,11 +59,7 @@ class Derivation:
         self.out_shapes = [line.shapes[number] for number in step.outputs]
         self.out = self.out_shapes[0].shape
         self.rule: Rule = rule(step.name, step.equation.params, self.shapes, self.out)
-        self.moves = [
-            i
-            for i, o in enumerate(step.operands)
-            if isinstance(o, int) and is_inexact(line.shapes[o])
-        ]
+        self.moves = moved_places(step, line.shapes)
 
     def partial(self, place: int) -> Any:
         """The derivative by one operand, of what works element by element; else None."""
@@ -147,7 +150,7 @@ class Derivation:
     def _jvp(self, k: int, dots: Sequence[Any]) -> Any:
         def function(*values: Any) -> Any:
             primals, slopes = values[: len(self.operands)], values[len(self.operands) :]
-            g, moved = self._of_moved(primals)
+            g, moved = of_moved(self.step, self.moves, primals)
             return jax.jvp(g, moved, list(slopes))[1][k]
 
         return Apply(Opaque(f"jvp_{self.step.name}", function), (*self.operands, *dots))
@@ -155,20 +158,11 @@ class Derivation:
     def _vjp(self, place: int, bars: Sequence[Any]) -> Any:
         def function(*values: Any) -> Any:
             primals, given = values[: len(self.operands)], values[len(self.operands) :]
-            g, moved = self._of_moved(primals)
+            g, moved = of_moved(self.step, self.moves, primals)
             return jax.vjp(g, *moved)[1](list(given))[self.moves.index(place)]
 
         name = f"vjp_{self.step.name}" + (f"_{place + 1}" if len(self.moves) > 1 else "")
         return Apply(Opaque(name, function), (*self.operands, *bars))
-
-    def _of_moved(self, primals: Sequence[Any]) -> tuple[Callable[..., Any], list[Any]]:
-        def g(*moved: Any) -> Any:
-            given = list(primals)
-            for i, value in zip(self.moves, moved, strict=True):
-                given[i] = value
-            return evaluate(self.step.equation, *given)
-
-        return g, [primals[i] for i in self.moves]
 
 
 def product(left: Any, right: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from jaxcnn.autodiff.jaxprs import CALLS, evaluate, inner_jaxprs
+from jaxcnn.autodiff.jaxprs import CALLS, NO_RULE, evaluate, inner_jaxprs
 from jaxcnn.autodiff.leaves import is_inexact, moving, parameter_names
 
 
@@ -132,7 +132,7 @@ def run(
 
     try:
         return Run(*whole(line.arguments, tangents, cotangents))
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except NO_RULE as error:
         if tangents is not None and cotangents is not None:
             error.add_note(
                 f'{line.caller}: where a function has only one mode, ask for modes=("forward",) '
@@ -146,9 +146,10 @@ def _run(line: Program, tangents: Any, cotangents: Any) -> Run:
     dots: dict[int, Array] = dict(enumerate(tangents or ()))
     pullbacks = []
     for step in line.steps:
-        moved = [o for o in step.operands if isinstance(o, int) and is_inexact(values[o])]
-        function, primals = _function(step, values), [values[o] for o in moved]
-        if cotangents is None or not moved or step.name == "stop_gradient":
+        operands = [value_of(o, values) for o in step.operands]
+        places = moved_places(step, values)
+        function, primals = of_moved(step, places, operands)
+        if cotangents is None or not places or step.name == "stop_gradient":
             outs, pullback = function(*primals), None
         else:
             outs, pullback = jax.vjp(function, *primals)
@@ -156,8 +157,9 @@ def _run(line: Program, tangents: Any, cotangents: Any) -> Run:
         pullbacks.append(pullback)
         if tangents is not None:
             slopes = [zero_tangent(out) for out in outs]
-            if moved:
-                _, slopes = jax.jvp(function, primals, [dots[o] for o in moved])
+            if places:
+                given = [dots[o] for o in step.operands if isinstance(o, int) and o in dots]
+                _, slopes = jax.jvp(function, primals, given)
             pairs = zip(step.outputs, slopes, strict=True)
             dots.update((number, slope) for number, slope in pairs if is_inexact(slope))
     bars: dict[int, Array] = {}
@@ -181,30 +183,37 @@ def _reverse(
     for i, (step, pullback) in reversed(list(enumerate(zip(line.steps, pullbacks, strict=True)))):
         if pullback is None or not any(o in bars for o in step.outputs):
             continue
-        contributions = iter(pullback([bars.get(o, zero_tangent(values[o])) for o in step.outputs]))
-        for place, operand in enumerate(step.operands):
-            if isinstance(operand, int) and is_inexact(values[operand]):
-                part = next(contributions)
-                parts[i, place] = part
-                bars[operand] = bars[operand] + part if operand in bars else part
+        contributions = pullback([bars.get(o, zero_tangent(values[o])) for o in step.outputs])
+        for place, part in zip(moved_places(step, values), contributions, strict=True):
+            operand = step.operands[place]
+            assert isinstance(operand, int)
+            parts[i, place] = part
+            bars[operand] = bars[operand] + part if operand in bars else part
     return bars, parts
 
 
-def _function(step: Step, values: Mapping[int, Array]) -> Callable[..., list[Array]]:
-    """The step as a function of those of its operands that may have a derivative."""
+def value_of(operand: Operand, values: Mapping[int, Any]) -> Any:
+    """An operand's value: a constant's own, or that of its number."""
+    return operand.value if isinstance(operand, Constant) else values[operand]
 
-    def function(*moved: Array) -> list[Array]:
-        given = iter(moved)
-        operands = []
-        for operand in step.operands:
-            if isinstance(operand, Constant):
-                operands.append(operand.value)
-            else:
-                value = values[operand]
-                operands.append(next(given) if is_inexact(value) else value)
-        return evaluate(step.equation, *operands)
 
-    return function
+def moved_places(step: Step, values: Mapping[int, Any]) -> list[int]:
+    """Which of a step's operands may have a derivative, by the values or their shapes."""
+    return [i for i, o in enumerate(step.operands) if isinstance(o, int) and is_inexact(values[o])]
+
+
+def of_moved(
+    step: Step, places: Sequence[int], operands: Sequence[Any]
+) -> tuple[Callable[..., list[Any]], list[Any]]:
+    """The step as a function of the operands in some places, and those."""
+
+    def function(*moved: Any) -> list[Any]:
+        given = list(operands)
+        for place, value in zip(places, moved, strict=True):
+            given[place] = value
+        return evaluate(step.equation, *given)
+
+    return function, [operands[place] for place in places]
 
 
 def zero_tangent(value: Any) -> Any:

@@ -12,7 +12,15 @@ from jaxcnn.autodiff.leaves import double, is_inexact
 from jaxcnn.autodiff.traces import rendering
 from jaxcnn.autodiff.traces.derivations import Derivation, marked, numbering, output_names
 from jaxcnn.autodiff.traces.formulas import Apply, Name, Number, substitute
-from jaxcnn.autodiff.traces.programs import Constant, Program, Run, program, run, zero_tangent
+from jaxcnn.autodiff.traces.programs import (
+    Constant,
+    Program,
+    Run,
+    program,
+    run,
+    value_of,
+    zero_tangent,
+)
 
 
 class Line(NamedTuple):
@@ -188,13 +196,11 @@ def _tables(line: Program, found: Run, seeds: Sequence[Array | None] | None, dig
     v = numbering(line)
     inputs = [Name(name) for name in line.names]
     ends = output_names(line)
-    knowns: dict[Name, Any] = {v[i]: value for i, value in found.values.items()}
-    knowns |= {marked(v[i], "dot"): t for i, t in found.tangents.items()}
+    knowns: dict[Name, Number] = {v[i]: Number(value) for i, value in found.values.items()}
+    knowns |= {marked(v[i], "dot"): Number(t) for i, t in found.tangents.items()}
 
-    def put(name: Name, formula: Any, value: Any, now: Mapping[Name, Any] = knowns) -> Line:
-        return Line(
-            name, formula, substitute(formula, {n: Number(a) for n, a in now.items()}), value
-        )
+    def put(name: Name, formula: Any, value: Any) -> Line:
+        return Line(name, formula, substitute(formula, knowns), value)
 
     primal = [Line(v[i], inputs[i], None, line.arguments[i]) for i in range(len(inputs))]
     tangent = [
@@ -211,7 +217,7 @@ def _tables(line: Program, found: Run, seeds: Sequence[Array | None] | None, dig
                 tangent.append(put(dot, derivation.tangent(k), found.tangents[number]))
     for name, operand in zip(ends, line.outputs, strict=True):
         shown = Number(operand.value) if isinstance(operand, Constant) else v[operand]
-        value = operand.value if isinstance(operand, Constant) else found.values[operand]
+        value = value_of(operand, found.values)
         primal.append(Line(name, shown, None, value))
         if isinstance(operand, int) and operand in found.tangents:
             dot = marked(v[operand], "dot")
@@ -223,7 +229,7 @@ def _tables(line: Program, found: Run, seeds: Sequence[Array | None] | None, dig
         gradient[name.letters] = found.adjoints.get(i, jnp.zeros_like(line.arguments[i]))
         bar = marked(v[i], "bar") if i in found.adjoints else Number(0)
         adjoint.append(Line(marked(name, "bar"), bar, None, gradient[name.letters]))
-    values = [found.values[o] if isinstance(o, int) else o.value for o in line.outputs]
+    values = [value_of(o, found.values) for o in line.outputs]
     slopes = [
         found.tangents.get(o, zero_tangent(value)) if isinstance(o, int) else zero_tangent(value)
         for o, value in zip(line.outputs, values, strict=True)
@@ -245,29 +251,27 @@ def _adjoint_lines(
     derivations: Sequence[Derivation],
     v: Mapping[int, Name],
     seeds: Sequence[Array | None],
-    knowns: Mapping[Name, Any],
+    knowns: Mapping[Name, Number],
 ) -> list[Line]:
     """From the outputs to the inputs; what is used twice gets a second line that adds."""
     lines: list[Line] = []
-    sums: dict[int, Any] = {}
+    now = dict(knowns)  # and each adjoint as far as it has come
 
     def add(number: int, formula: Any, part: Any) -> None:
         bar = marked(v[number], "bar")
-        now = dict(knowns) | {marked(v[i], "bar"): a for i, a in sums.items()}
-        if number in sums:
-            formula, part = Apply("+", (bar, formula)), sums[number] + part
-        numbers = substitute(formula, {n: Number(a) for n, a in now.items()})
-        lines.append(Line(bar, formula, None if formula in ends else numbers, part))
-        sums[number] = part
+        if bar in now:
+            formula, part = Apply("+", (bar, formula)), now[bar].value + part
+        lines.append(
+            Line(bar, formula, None if formula in ends else substitute(formula, now), part)
+        )
+        now[bar] = Number(part)
 
     ends = [marked(name, "bar") for name in output_names(line)]
     for end, operand, seed in zip(ends, line.outputs, seeds, strict=True):
         if isinstance(operand, int) and seed is not None:
             add(operand, end, seed)
-    for i in range(len(derivations) - 1, -1, -1):
-        places = [place for step, place in found.parts if step == i]
-        for place in sorted(places):
-            operand = derivations[i].step.operands[place]
-            assert isinstance(operand, int)
-            add(operand, derivations[i].adjoint(place, found.adjoints), found.parts[i, place])
+    for i, place in sorted(found.parts, key=lambda at: (-at[0], at[1])):
+        operand = derivations[i].step.operands[place]
+        assert isinstance(operand, int)
+        add(operand, derivations[i].adjoint(place, found.adjoints), found.parts[i, place])
     return lines
