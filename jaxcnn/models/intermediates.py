@@ -1,7 +1,8 @@
 """What flows through a model: the output of every module inside it, by name."""
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from flax import linen as nn
@@ -37,16 +38,17 @@ def activations(
     outputs: OrderedDict[str, Array] = OrderedDict()
 
     def record(module: nn.Module, args: Any, y: Any) -> None:
-        name = path = "/".join(module.path)
-        calls = 1
-        while name in outputs:
-            calls += 1
-            name = f"{path}:{calls}"
-        outputs[name] = y
+        outputs[unused_name("/".join(module.path), outputs)] = y
 
     with nn.intercept_methods(watch(record)):
         model.apply(variables, x, train=train, rngs=rngs, mutable=["batch_stats"])
     return outputs
+
+
+def unused_name(path: str, taken: Container[str]) -> str:
+    """A module's path; "path:2" for its second call, and so on."""
+    repeated = (f"{path}:{calls}" for calls in itertools.count(2))
+    return next(name for name in itertools.chain([path], repeated) if name not in taken)
 
 
 def watch(record: Callable[[nn.Module, Any, Any], None]) -> Callable[..., Any]:
