@@ -6,12 +6,11 @@ Linen modules are found by themselves, inside any function that calls them, unde
 """
 
 import difflib
-import inspect
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.module import InterceptorContext
 from jax import Array
@@ -19,7 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 
 from jaxcnn.autodiff.jaxprs import has, inner_jaxprs
-from jaxcnn.interpret.rewriting import rewrite
+from jaxcnn.interpret.rewriting import REMAT, rewrite
 from jaxcnn.models.intermediates import unused_name
 
 NAME = "name"  # the primitive of `checkpoint_name`
@@ -39,15 +38,19 @@ def trace(f: Callable[..., Any], x: Any) -> tuple[ClosedJaxpr, Any]:
         taken.add(name)
         return checkpoint_name(y, name)
 
+    def fresh(x: Any) -> Any:  # of f itself JAX may know an earlier trace, one without names
+        return f(x)
+
     with nn.intercept_methods(named):
-        return jax.make_jaxpr(f, return_shape=True)(x)
+        return jax.make_jaxpr(fresh, return_shape=True)(x)
 
 
 def _unjitted(f: Callable[..., Any]) -> Callable[..., Any]:
     """f without `jax.jit` around it, whose cached trace may be one without names."""
-    if isinstance(f, jax.tree_util.Partial):
-        return jax.tree_util.Partial(_unjitted(f.func), *f.args, **f.keywords)
-    return inspect.unwrap(f) if hasattr(f, "lower") else f
+    if isinstance(f, functools.partial):  # jax.tree_util.Partial is one
+        return type(f)(_unjitted(f.func), *f.args, **f.keywords)
+    inside = getattr(f, "__wrapped__", None) if hasattr(f, "lower") else None
+    return f if inside is None else _unjitted(inside)
 
 
 def _opens(equation: JaxprEqn) -> bool:
@@ -73,9 +76,12 @@ def run_with_layers(
     found: dict[str, Array] = {}
 
     def rule(equation: JaxprEqn, values: Sequence[Any]) -> Sequence[Any] | None:
+        if equation.primitive.name in REMAT and _opens(equation):
+            # In line: what is computed inside a remat cannot be had outside of it.
+            return rewrite(inner_jaxprs(equation)[0], values, rule, _opens)
         if equation.primitive.name != NAME:
             return None
-        name, (value,) = equation.params["name"], values
+        name, (value,) = unused_name(equation.params["name"], found), values
         changed = changes(name, value)
         found[name] = value if changed is None else changed
         return [found[name]]

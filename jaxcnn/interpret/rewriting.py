@@ -22,6 +22,7 @@ from jaxcnn.autodiff.jaxprs import (
 )
 
 REMAT = frozenset(["remat2", "checkpoint"])
+OPENED = ONCE | REMAT | {"scan", "cond", "while"}  # what `rewrite` can go into
 Rule = Callable[[JaxprEqn, Sequence[Any]], Sequence[Any] | None]
 
 
@@ -55,6 +56,30 @@ def rewrite(
     return [v.val if isinstance(v, Literal) else values[v] for v in inside.outvars]
 
 
+def unshared(jaxpr: Any) -> Any:
+    """The same function with each equation an object of its own, which a rule may know by `id`.
+
+    JAX keeps one jaxpr for all calls of the same function with the same shapes.
+    """
+    inside, _ = opened(jaxpr)
+    if inside is not jaxpr:
+        return jaxpr.replace(jaxpr=unshared(inside))
+    return jaxpr.replace(eqns=[_copy(equation) for equation in jaxpr.eqns])
+
+
+def _copy(equation: JaxprEqn) -> JaxprEqn:
+    params = equation.params
+    if equation.primitive.name in OPENED:
+        params = {name: _unshared(value) for name, value in params.items()}
+    return equation.replace(params=params)
+
+
+def _unshared(value: Any) -> Any:
+    if isinstance(value, tuple) and value and isinstance(value[0], Jaxpr | ClosedJaxpr):
+        return tuple(map(unshared, value))  # the branches of cond
+    return unshared(value) if isinstance(value, Jaxpr | ClosedJaxpr) else value
+
+
 def _outputs(
     equation: JaxprEqn, operands: list[Any], rule: Rule, opens: Callable[[JaxprEqn], bool]
 ) -> Sequence[Any]:
@@ -80,11 +105,24 @@ def _outputs(
     if name == "scan":
         return _scan(equation, operands, body)
     if name == "cond":
-        which, *rest = operands
-        return lax.switch(which, [body(branch) for branch in equation.params["branches"]], *rest)
+        return _cond(equation, operands, body)
     if name == "while":
         return _while(equation, operands, body)
     return evaluate(equation, *operands)
+
+
+def _cond(equation: JaxprEqn, operands: list[Any], body: Any) -> list[Any]:
+    which, *rest = operands
+    branches = [body(branch) for branch in equation.params["branches"]]
+    platforms = equation.params.get("branches_platforms")
+    if platforms is None:
+        return lax.switch(which, branches, *rest)
+    named = {
+        name: branch
+        for names, branch in zip(platforms, branches, strict=True)
+        for name in names or ["default"]
+    }
+    return lax.platform_dependent(*rest, **named)
 
 
 def _scan(equation: JaxprEqn, operands: list[Any], body: Any) -> list[Any]:

@@ -1,0 +1,1 @@
+"""Where a score comes from: gradients, integrated gradients, occlusion, activations, Grad-CAM."""

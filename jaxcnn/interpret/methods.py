@@ -1,0 +1,60 @@
+"""The attribution methods by name, for those who compare them."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+import jax
+from jax import Array
+
+from jaxcnn.interpret.attribution.class_activation import grad_cam
+from jaxcnn.interpret.attribution.gradients import grad_times_input, saliency, smooth_grad
+from jaxcnn.interpret.attribution.integrated import integrated_gradients
+from jaxcnn.interpret.attribution.occlusions import occlusion
+from jaxcnn.interpret.backprop import deconvnet, guided_backprop
+from jaxcnn.interpret.layers import layer_shapes
+from jaxcnn.interpret.targets import Target
+
+Method = Callable[[Target, Array], Array]  # (f, images b h w c) -> attributions of that shape
+
+
+@cache
+def methods(*, layer: str, window: int, seed: int = 0) -> Mapping[str, Method]:
+    """Every attribution as a function of a target and images, under its function's name.
+
+    Args:
+        layer: of feature maps, for `grad_cam`; `last_maps` finds the usual one.
+        window: of `occlusion`, pixels; it moves by half of that.
+        seed: of `smooth_grad`'s noise.
+
+    Returns:
+        name -> method. The same options give the same functions, so that what was compiled for
+        them is found again. Grad-CAM's map is repeated over the channels.
+    """
+    key = jax.random.key(seed)
+
+    def maps(f: Target, x: Array) -> Array:
+        return jax.numpy.broadcast_to(grad_cam(f, x, layer).raw[..., None], x.shape)
+
+    return {
+        "saliency": saliency,
+        "grad_times_input": grad_times_input,
+        "smooth_grad": lambda f, x: smooth_grad(f, x, key),
+        "integrated_gradients": lambda f, x: integrated_gradients(f, x).attribution,
+        "occlusion": lambda f, x: occlusion(f, x, window=window, stride=max(window // 2, 1)),
+        "guided_backprop": guided_backprop,
+        "deconvnet": deconvnet,
+        "grad_cam": maps,
+    }
+
+
+def last_maps(f: Target, x: Array) -> str:
+    """The last layer whose output still has a height and a width: where Grad-CAM looks.
+
+    Raises:
+        ValueError: no layer has.
+    """
+    shapes = layer_shapes(f, x)
+    for name, shape in reversed(shapes.items()):
+        if len(shape.shape) == 4 and min(shape.shape[1:3]) > 1:
+            return name
+    raise ValueError(f"last_maps: f has no layer of feature maps b h w c; layers: {list(shapes)}.")
