@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from jaxcnn.cli import gradchecks, traces, verbs
+from jaxcnn.cli import dreams, gradchecks, inspections, traces, verbs
 from jaxcnn.lowering import keep_memory
 
 
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "summary": verbs.summary,
             "gradcheck": gradchecks.gradcheck,
             "trace": traces.trace,
+            "inspect": inspections.inspect,
+            "dream": dreams.dream,
             "doctor": verbs.doctor,
         }
         if arguments and not arguments[0].startswith("-") and arguments[0] not in table:

@@ -1,15 +1,18 @@
 """Receptive fields of any function of images, read off its jaxpr.
 
-Every array that depends on the images carries, for each spatial axis, a `Span`: output pixel i
-sees the input pixels jump i + low ... jump i + high. Convolutions, pooling, padding and slices
-move and widen the spans, elementwise operations unite them (Araujo, Norris & Sim (2019), Computing
-receptive fields of convolutional neural networks, https://distill.pub/2019/computing-receptive-fields).
+Every array that depends on the images carries, for each spatial axis, a `View`. Its `Span` is the
+rule: output pixel i sees the input pixels jump i + low ... jump i + high. Convolutions, pooling,
+padding and slices move and widen it, elementwise operations unite it (Araujo, Norris & Sim (2019),
+Computing receptive fields of convolutional neural networks,
+https://distill.pub/2019/computing-receptive-fields). What of that each pixel really sees, with the
+edges of the image and of all maps between, is followed pixel by pixel beside it.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxcnn.autodiff.jaxprs import definition
@@ -23,14 +26,25 @@ class Span(NamedTuple):
     high: int
 
 
-Field = tuple[Span, ...] | str | None  # one span an axis; WHOLE; None: independent of the images
+class View(NamedTuple):
+    """What the pixels of an axis see of that axis of the images."""
+
+    span: Span
+    """By rule, padding counted as pixels; jump 0 where all pixels see the same."""
+    seen: np.ndarray
+    """The first and the last pixel of the image that each pixel depends on, shape (pixels, 2);
+    the first comes after the last where it depends on none."""
+
+
+Field = tuple[View, ...] | str | None  # one view an axis; WHOLE; None: independent of the images
 WHOLE = "whole"
+NOTHING = (np.iinfo(np.int32).max, -1)  # what unites with any pixels to those pixels
 
 ELEMENTWISE = frozenset(
     """abs add add_any and atan2 cbrt ceil clamp convert_element_type copy copy_p cos cosh div eq
     erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max
-    min mul name ne neg not optimization_barrier or pow rem round rsqrt select_n sign sin sinh sqrt
-    square stop_gradient sub tan tanh xor""".split()
+    min mul name ne neg not optimization_barrier or pow reduce_precision rem round rsqrt select_n
+    sign sin sinh sqrt square stop_gradient sub tan tanh xor""".split()
 )
 
 
@@ -47,17 +61,56 @@ def receptive_fields(
     Returns:
         one tuple for each array in f's result. Padding counts as pixels, so that a field may be
         larger than the image. What sees all pixels (dense layers, means over the image), or goes
-        through an operation with no rule here, gets the image's own size.
+        through an operation with no rule here, gets the image's own size; what depends on no
+        pixel gets zeros.
     """
+    views = receptive_views(jax.make_jaxpr(f)(constants, x))
+    return [tuple(view.span.high - view.span.low + 1 for view in along) for along in views]
+
+
+def receptive_views(jaxpr: ClosedJaxpr) -> list[tuple[View, ...]]:
+    """What the pixels of each output of a jaxpr see of its last input, images b *space c.
+
+    Args:
+        jaxpr: of any function, such as `jax.make_jaxpr` gives it.
+
+    Returns:
+        for each output one view an axis. What sees all pixels, or goes through an operation with
+        no rule here (loops and branches have none), has the span 0 i + 0 ... 0 i + n - 1 of an
+        axis of n pixels.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> jaxpr = jax.make_jaxpr(lambda x: x[:, 1::2])(jnp.zeros((1, 5, 3, 1)))
+        >>> rows, columns = receptive_views(jaxpr)[0]
+        >>> rows.span, rows.seen.tolist()
+        (Span(jump=2, low=1, high=1), [[1, 1], [3, 3]])
+    """
+    inside, x = jaxpr.jaxpr, jaxpr.in_avals[-1]
     space = x.shape[1:-1]
-    jaxpr = jax.make_jaxpr(f)(constants, x)
-    one_pixel: Field = tuple(Span(1, 0, 0) for _ in space)
-    inputs: list[Field] = [None] * (len(jaxpr.jaxpr.invars) - 1)
-    fields = _walk(jaxpr.jaxpr, [*inputs, one_pixel], len(space))
-    return [
-        tuple(s.high - s.low + 1 for s in field) if isinstance(field, tuple) else space
-        for field in fields
-    ]
+    one_pixel: Field = tuple(View(Span(1, 0, 0), _pixels(n)) for n in space)
+    inputs: list[Field] = [None] * (len(inside.invars) - 1)
+    fields = _walk(inside, [*inputs, one_pixel], len(space))
+    shapes = [aval.shape for aval in jaxpr.out_avals]
+    return [_completed(field, shape, space) for field, shape in zip(fields, shapes, strict=True)]
+
+
+def _pixels(n: int) -> np.ndarray:
+    """Each pixel sees itself."""
+    return np.stack([np.arange(n)] * 2, axis=-1)
+
+
+def _completed(field: Field, shape: Sequence[int], space: Sequence[int]) -> tuple[View, ...]:
+    """A field as views, also where it is the whole image or nothing."""
+    if isinstance(field, tuple):
+        return field
+    sizes = shape[1:-1] if len(shape) == len(space) + 2 else [1] * len(space)
+    return tuple(
+        View(Span(0, 0, n - 1), np.tile([0, n - 1], (size, 1)))
+        if field == WHOLE
+        else View(Span(0, 0, -1), np.tile(NOTHING, (size, 1)))
+        for n, size in zip(space, sizes, strict=True)
+    )
 
 
 def _walk(jaxpr: Jaxpr, inputs: Sequence[Field], axes: int) -> list[Field]:
@@ -111,27 +164,33 @@ def _rule(eqn: JaxprEqn, seen: Sequence[Field], axes: int) -> Field:
         config = [params["padding_config"][a] for a in space]
         if any(interior for _, _, interior in config):
             return WHOLE
-        return _slide(field, low=[int(low) for low, _, _ in config])
+        return _slide(eqn, field, low=[int(low) for low, _, _ in config])
     if name == "slice":
         strides = params["strides"] or [1] * (axes + 2)
         return _slide(
+            eqn,
             field,
             low=[-params["start_indices"][a] for a in space],
             stride=[strides[a] for a in space],
         )
     if name == "conv_general_dilated":
         layout = params["dimension_numbers"]
-        if tuple(layout.lhs_spec[2:]) != tuple(space) or set(params["lhs_dilation"]) != {1}:
+        channels_last = (0, axes + 1, *space)
+        if (layout.lhs_spec, layout.out_spec) != (channels_last, channels_last) or set(
+            params["lhs_dilation"]
+        ) != {1}:
             return WHOLE
         return _slide(
+            eqn,
             field,
             low=[int(low) for low, _ in params["padding"]],
             stride=params["window_strides"],
             window=[_shape(eqn.invars[1])[a] for a in layout.rhs_spec[2:]],
             dilation=params["rhs_dilation"],
         )
-    if name.startswith("reduce_window"):
+    if name.startswith("reduce_window") and set(params["base_dilation"]) == {1}:
         return _slide(
+            eqn,
             field,
             low=[int(params["padding"][a][0]) for a in space],
             stride=[params["window_strides"][a] for a in space],
@@ -165,29 +224,43 @@ def _shape(atom: Any) -> tuple[int, ...]:
 
 
 def _slide(
-    field: tuple[Span, ...],
+    eqn: JaxprEqn,
+    field: tuple[View, ...],
     *,
     low: Sequence[int],
     stride: Sequence[int] | None = None,
     window: Sequence[int] | None = None,
     dilation: Sequence[int] | None = None,
 ) -> Field:
+    """The field of a window that slides over an array with `low` pixels put before it."""
     ones = [1] * len(field)
-    spans = []
-    for span, pad, s, k, d in zip(
-        field, low, stride or ones, window or ones, dilation or ones, strict=True
+    sizes = _shape(eqn.outvars[0])[1 : len(field) + 1]
+    views = []
+    for (span, seen), n, pad, s, k, d in zip(
+        field, sizes, low, stride or ones, window or ones, dilation or ones, strict=True
     ):
         start = span.low - pad * span.jump
         end = span.high - pad * span.jump + d * (k - 1) * span.jump
-        spans.append(Span(span.jump * s, start, end))
-    return tuple(spans)
+        # Row t of `taps`: where each window has its tap t.
+        taps = s * np.arange(n) + d * np.arange(k)[:, None] - pad
+        inside = (taps >= 0) & (taps < len(seen))
+        found = np.where(inside[..., None], seen[np.clip(taps, 0, len(seen) - 1)], NOTHING)
+        views.append(View(Span(span.jump * s, start, end), _extent(found)))
+    return tuple(views)
 
 
-def _unite(fields: Sequence[tuple[Span, ...]]) -> Field:
-    spans = []
+def _unite(fields: Sequence[tuple[View, ...]]) -> Field:
+    views = []
     for along in zip(*fields, strict=True):
-        if len({span.jump for span in along}) > 1:
+        spans = [view.span for view in along]
+        if len({span.jump for span in spans}) > 1:
             return WHOLE
-        low, high = min(s.low for s in along), max(s.high for s in along)
-        spans.append(Span(along[0].jump, low, high))
-    return tuple(spans)
+        low, high = min(s.low for s in spans), max(s.high for s in spans)
+        seen = _extent(np.stack([view.seen for view in along]))
+        views.append(View(Span(spans[0].jump, low, high), seen))
+    return tuple(views)
+
+
+def _extent(seen: np.ndarray) -> np.ndarray:
+    """From the first to the last pixel of all that are united along the first axis."""
+    return np.stack([seen[..., 0].min(axis=0), seen[..., 1].max(axis=0)], axis=-1)

@@ -17,6 +17,11 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b
 INK = "#262626"
 FAINT = "#8a8a8a"
 GRID = "#e6e6e6"
+EMPTY = "#d8dce2"  # behind tiles; neither black nor white: every tile's edge shows
+# Colour maps that all kinds of colour vision can read, by Brewer (2003), ColorBrewer.org, and Smith
+# & van der Walt (2015), bids.github.io/colormap.
+SIGNED = "RdBu_r"  # blue below zero, white, red above
+AMOUNT = "viridis"
 
 
 def figure(width: float, height: float) -> Figure:

@@ -78,15 +78,23 @@ def captums(values):
     ("precision", "kind"), [("float32", "float32 sums"), ("float64", "golden")]
 )
 def test_captums_values(method, precision, kind):
+    """The score of a class and a neuron below it, as the two halves of a batch."""
     with jax.enable_x64(precision == "float64"):
         values = {name: value.astype(precision) for name, value in golden("rectified").items()}
         features, logits = captums(values)
         x = jnp.asarray(values["x"])
-        assert_close(jax.jit(logits)(x), values["logits"], kind)
-        of_class = METHODS[method](lambda x: logits(x)[:, 2], x)
-        assert_close(of_class, values[f"{method}.class"], kind)
-        of_neuron = METHODS[method](lambda x: features(x)[1][:, 1, 2, 3], x)
-        assert_close(of_neuron, values[f"{method}.neuron"], kind)
+        found = METHODS[method](
+            lambda x: jnp.concatenate([logits(x[:2])[:, 2], features(x[2:])[1][:, 1, 2, 3]]),
+            jnp.concatenate([x, x]),
+        )
+        assert_close(found[:2], values[f"{method}.class"], kind)
+        assert_close(found[2:], values[f"{method}.neuron"], kind)
+
+
+def test_captums_net():
+    values = golden("rectified")
+    found = jax.jit(captums(values)[1])(jnp.asarray(values["x"]))
+    assert_close(found, values["logits"], "float32 sums")
 
 
 ZERO = np.float32(0)
@@ -153,12 +161,18 @@ GATES = {  # of -2, -0.5, 0, 0.5, 6, 7
 
 
 @both
-@pytest.mark.parametrize("name", SPELLINGS)
-def test_every_spelling_by_the_hand_rule(method, name):
-    found = METHODS[method](lambda x: (SPELLINGS[name](x) * SIGNAL).sum((1, 2, 3)), POINTS)
-    kind = "relu" if name in RELU else "relu6" if name in RELU6 else "leaky"
-    expected = jnp.array([3.0 * gate for gate in GATES[method, kind]] + [0.0] * 6)
-    assert_close(found, expected.reshape(POINTS.shape), "exact")
+def test_every_spelling_by_the_hand_rule(method):
+    """Each image of the batch goes through one spelling, so that one program has them all."""
+
+    def f(x):
+        ys = [relu(image) for relu, image in zip(SPELLINGS.values(), x, strict=True)]
+        return (jnp.stack(ys) * SIGNAL).sum((1, 2, 3))
+
+    found = METHODS[method](f, jnp.broadcast_to(POINTS, (len(SPELLINGS), *POINTS.shape[1:])))
+    for name, one in zip(SPELLINGS, found, strict=True):
+        kind = "relu" if name in RELU else "relu6" if name in RELU6 else "leaky"
+        expected = jnp.array([3.0 * gate for gate in GATES[method, kind]] + [0.0] * 6)
+        assert_close(one.ravel(), expected, "exact", where=name)
 
 
 def scanned(relu, w):
@@ -230,18 +244,24 @@ STRUCTURES = {
 
 
 @both
-@pytest.mark.parametrize("name", STRUCTURES)
-def test_inside_every_structure(method, name):
-    """W relu(W' relu(x W)) by hand."""
+def test_inside_every_structure(method):
+    """relu(relu(x W) W') by hand; each structure has its share of the batch."""
     w = np.asarray([[1.0, -2, 3], [2, 1, -1], [-1, 2, 2]], np.float32)
-    f = STRUCTURES[name](jax.nn.relu, jnp.asarray(w))
-    found = METHODS[method](lambda x: f(x.reshape(-1, 3)) @ W3, IMAGES)
+    functions = [structure(jax.nn.relu, jnp.asarray(w)) for structure in STRUCTURES.values()]
+
+    def f(x):
+        shares = jnp.split(x.reshape(-1, 3), len(functions))
+        return jnp.concatenate([g(share) @ W3 for g, share in zip(functions, shares, strict=True)])
+
+    found = METHODS[method](f, jnp.concatenate([IMAGES] * len(functions)))
     a = np.asarray(IMAGES).reshape(-1, 3) @ w
     b = np.maximum(a, 0) @ w.T
     backward = BACKWARD[method]
     signal = backward(np.broadcast_to(W3, b.shape), b) @ w
-    assert_close(found, (backward(signal, a) @ w.T).reshape(IMAGES.shape), "exact")
-    assert np.abs(found).max() > 0
+    expected = (backward(signal, a) @ w.T).reshape(IMAGES.shape)
+    assert np.count_nonzero(expected) > 5
+    for name, share in zip(STRUCTURES, np.split(found, len(functions)), strict=True):
+        assert_close(share, expected, "exact", where=name)
 
 
 def test_custom_rules_without_rectifiers_are_kept():

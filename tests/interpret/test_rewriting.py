@@ -74,17 +74,29 @@ def program(name, s=jnp.sin):
 def test_without_a_rule_nothing_changes(name):
     f = program(name)
     jaxpr = jax.make_jaxpr(f)(X)
-    expected = jax.jit(f)(X)
-    for opens in (lambda e: True, lambda e: False):
-        (found,) = jax.jit(lambda x, opens=opens: rewrite(jaxpr, [x], lambda e, v: None, opens))(X)
-        assert_close(found, expected, where=str(opens))
+
+    @jax.jit
+    def all_of_it(x):
+        opened, closed = (
+            rewrite(jaxpr, [x], lambda e, v: None, lambda e, goes=goes: goes)[0]
+            for goes in (True, False)
+        )
+        return f(x), opened, closed
+
+    expected, opened, closed = all_of_it(X)
+    assert_close(opened, expected)
+    assert_close(closed, expected)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_rule_goes_everywhere(name):
     jaxpr = jax.make_jaxpr(program(name))(X)
-    (found,) = jax.jit(lambda x: rewrite(jaxpr, [x], with_cosines, holds_sin))(X)
-    assert_close(found, jax.jit(program(name, jnp.cos))(X))
+
+    @jax.jit
+    def both(x):
+        return rewrite(jaxpr, [x], with_cosines, holds_sin)[0], program(name, jnp.cos)(x)
+
+    assert_close(*both(X))
 
 
 @pytest.mark.parametrize("name", ["custom_jvp", "custom_vjp"])
@@ -106,10 +118,11 @@ def test_gradients_of_what_is_opened(name):
     def same(x):
         return rewrite(jaxpr, [x], lambda e, v: None, lambda e: True)[0]
 
-    def derivatives(f):
-        return jax.jit(lambda x: (jax.jacrev(f)(x), jax.jacfwd(f)(x)))(X)
+    @jax.jit
+    def both(x):
+        return [jnp.stack([jax.jacrev(g)(x), jax.jacfwd(g)(x)]) for g in (same, f)]
 
-    assert_close(derivatives(same), derivatives(f))
+    assert_close(*both(X))
 
 
 def test_remat_stays_remat():
@@ -127,6 +140,13 @@ def test_remat_stays_remat():
     assert equation.primitive is original.primitive
     assert equation.params["policy"] is policy
     assert equation.params["prevent_cse"] == original.params["prevent_cse"]
+
+
+def test_platforms_stay_platforms():
+    jaxpr = jax.make_jaxpr(program("platforms"))(X)
+    again = jax.make_jaxpr(lambda x: rewrite(jaxpr, [x], lambda e, v: None, lambda e: True))(X)
+    before, after = (j.eqns[-1].params["branches_platforms"] for j in (jaxpr, again))
+    assert before == after == (("cpu",), None)
 
 
 def test_values_keep_their_identity_through_calls():

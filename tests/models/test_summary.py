@@ -2,12 +2,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from helpers import array
-from jaxcnn.functional import avg_pool, conv, max_pool, relu
+from jaxcnn.functional import relu
 from jaxcnn.functional.shapes import count_parameters, multiply_adds
 from jaxcnn.models import create, entry, names, summarize
 from jaxcnn.models.layers import BatchNorm, Conv, Dense, Step, flatten
-from jaxcnn.models.receptive import receptive_fields
 
 
 def test_lenet_by_hand():
@@ -54,38 +52,3 @@ def test_branches_and_names_inside():
     assert fields["sum"] == (7, 7)
     assert fields["norm"] == (3, 3)
     assert fields["logits"] == (16, 16)
-
-
-def test_fields_are_the_support_of_a_gradient():
-    def f(kernels, x):
-        y = conv(x, kernels[0], stride=2, padding=1)
-        y = max_pool(y, 3, stride=2, padding=1)
-        y = conv(y, kernels[1], dilation=2)
-        return avg_pool(jnp.abs(y), 2, stride=1)
-
-    kernels = (jnp.ones((3, 3, 1, 1)), jnp.ones((3, 3, 1, 1)))
-    x = jnp.abs(array(1, 96, 96, 1))
-    (field,) = receptive_fields(f, kernels, jax.ShapeDtypeStruct(x.shape, x.dtype))
-
-    def unit(kernels, x):  # the centre; averages where f takes maxima, which see as much
-        y = conv(x, kernels[0], stride=2, padding=1)
-        y = avg_pool(y, 3, stride=2, padding=1)
-        y = conv(y, kernels[1], dilation=2)
-        return avg_pool(y, 2, stride=1)[0, 12, 12, 0]
-
-    seen = jax.grad(unit, argnums=1)(kernels, x)[0, :, :, 0] != 0
-    assert field == (int(seen.any(1).sum()), int(seen.any(0).sum()))
-
-
-def test_what_mixes_pixels_sees_the_whole_image():
-    x = jax.ShapeDtypeStruct((1, 8, 6, 2), jnp.float32)
-
-    def fields(f):
-        return receptive_fields(lambda _, x: f(x), (), x)[0]
-
-    assert fields(lambda x: x.mean((1, 2))) == (8, 6)
-    assert fields(lambda x: x - x.mean((1, 2), keepdims=True)) == (8, 6)
-    assert fields(lambda x: x[:, ::-1]) == (8, 6)
-    assert fields(lambda x: x - x.mean(-1, keepdims=True)) == (1, 1)
-    assert fields(lambda x: x @ jnp.ones((2, 3))) == (1, 1)
-    assert fields(lambda x: jnp.concatenate([x, x[:, :, :, :1]], -1)) == (1, 1)

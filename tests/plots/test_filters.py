@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from helpers import array
+from jaxcnn.interpret.filters import filter_grid as interpret_grid
 from jaxcnn.plots import filter_grid
 
 
@@ -61,3 +62,32 @@ def test_filter_grid_errors(unchecked):
         filter_grid(jnp.zeros((3, 3, 1, 0)))
     with pytest.raises(ValueError, match="filter_grid: kernel needs finite values"):
         filter_grid(jnp.full((3, 3, 1, 1), jnp.nan))
+
+
+def test_filter_grid_by_channel():
+    kernel = array(3, 2, 4, 5)
+    figure = filter_grid(kernel, per_channel=True)
+    axes = figure.axes[0]
+    assert axes.get_title(loc="left") == "5 filters of 3x2x4"
+    assert axes.get_xlabel().startswith("rows: 4 input channels, columns: filters")
+    drawn = tiles(figure)
+    assert len(drawn) == 20
+    expected = np.asarray(interpret_grid(kernel, per_channel=True))[..., 0].reshape(20, 3, 2)
+    np.testing.assert_array_equal(drawn, expected)
+    left, _, _, top = np.array([image.get_extent() for image in axes.images]).T
+    assert len(set(left)) == 5
+    assert len(set(top)) == 4
+
+
+def test_filter_grid_says_what_is_left_out():
+    figure = filter_grid(jnp.ones((1, 1, 40, 64)), per_channel=True)
+    assert len(figure.axes[0].images) == 32 * 32
+    assert figure.axes[0].get_title(loc="left") == "The first 32 of 64 filters of 1x1x40"
+    assert "rows: the first 32 of 40 input channels" in figure.axes[0].get_xlabel()
+
+
+@pytest.mark.slow
+def test_filter_grid_bounds_whole_filters():
+    figure = filter_grid(jnp.ones((1, 1, 1, 1030)))
+    assert len(figure.axes[0].images) == 1024
+    assert figure.axes[0].get_title(loc="left") == "The first 1024 of 1030 filters of 1x1x1"

@@ -153,15 +153,14 @@ def _octave(
         high = tile * jnp.maximum(-(-jitter // tile), 1)
         low = -high
 
-    def step(x: Array, t: Array) -> tuple[Array, Array]:
-        shift = jax.random.randint(jax.random.fold_in(key, t), (2,), low, high)
+    def step(x: Array, shift: Array) -> tuple[Array, Array]:
         y, gradient = _tiled_gradient(f, jnp.roll(x, shift, (1, 2)), tile or max(size))
         gradient = jnp.roll(gradient, -shift, (1, 2))
         mean = jnp.abs(gradient).mean((1, 2, 3), keepdims=True)
         move = gradient / jnp.where(mean == 0, 1, mean)
         return kept(x + jnp.asarray(step_size, x.dtype) * move, limits), y
 
-    x, ys = lax.scan(step, x, jnp.arange(steps))
+    x, ys = lax.scan(step, x, jax.random.randint(key, (steps, 2), low, high))
     return x, x - photo, ys
 
 

@@ -173,10 +173,14 @@ def _climb(
     every: int,
     progress: Callable[[Any, Any], Any] | None,
 ) -> Ascent:
-    def step(state: State, t: Array) -> tuple[State, Array]:
-        x, tries, frames = state
-        shift_key, jump_key = jax.random.split(jax.random.fold_in(key, t))
-        y, slope = _slope(f, x, shift_key, jitter)
+    shift_key, jump_key = jax.random.split(key)
+    shifts = None  # drawn at once: each drawing takes a while to compile
+    if jitter is not None:
+        shifts = jax.random.randint(shift_key, (steps, 2), -jitter, jitter + 1)
+
+    def step(state: State, now: tuple[Array, Array | None]) -> tuple[State, Array]:
+        (x, tries, frames), (t, shift) = state, now
+        y, slope = _slope(f, x, shift)
         way = slope - jax.grad(lambda x: penalty(x, regularizers).sum())(x)
         rate = (learning_rate * (1 - t / steps)).astype(x.dtype)
         d = unit(analyze(way, basis, decorrelate))
@@ -187,7 +191,7 @@ def _climb(
         far = (learning_rate * tries).astype(x.dtype)[:, None, None, None]
 
         def jumped() -> Array:
-            noise = jax.random.normal(jump_key, x.shape, x.dtype)
+            noise = jax.random.normal(jax.random.fold_in(jump_key, t), x.shape, x.dtype)
             jump = start + far * synthesize(noise, basis, decorrelate)
             return jnp.where(dead[:, None, None, None], jump, moved)
 
@@ -201,13 +205,12 @@ def _climb(
 
     frames = jnp.zeros((steps // every if every else 0, *start.shape), start.dtype)
     first = (start, jnp.zeros(start.shape[0], int), frames)
-    (x, _, frames), ys = lax.scan(step, first, jnp.arange(steps))
+    (x, _, frames), ys = lax.scan(step, first, (jnp.arange(steps), shifts))
     return Ascent(x, ys, frames)
 
 
-def _slope(f: Target, x: Array, key: Array, jitter: int | Array | None) -> tuple[Array, Array]:
-    """The images' scores under a random shift, and the gradient by the images."""
-    shift = None if jitter is None else jax.random.randint(key, (2,), -jitter, jitter + 1)
+def _slope(f: Target, x: Array, shift: Array | None) -> tuple[Array, Array]:
+    """The scores of the images as shifted, and the gradient by the images."""
 
     def total(x: Array) -> tuple[Array, Array]:
         seen = x if shift is None else jnp.roll(x, shift, (1, 2))

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxcnn.interpret.attribution.sums import sum_over
@@ -78,7 +79,7 @@ def _grad_times_input(f: Target, x: Array) -> Array:
 
 
 def smooth_grad(
-    f: Target, x: Float[Array, "b h w c"], key: Array, *, noise: float = 0.15, samples: int = 50
+    f: Target, x: Float[Array, "b h w c"], key: Array, *, noise: ArrayLike = 0.15, samples: int = 50
 ) -> Float[Array, "b h w c"]:
     r"""The mean of the score's gradient over noisy copies of the image.
 
@@ -112,17 +113,17 @@ def smooth_grad(
     x = images("smooth_grad", x)
     if samples < 1:
         raise ValueError(f"smooth_grad: samples must be 1 or more, got {samples}.")
-    return _smooth_grad(argument(f), x, key, noise, samples=samples)
+    return _smooth_grad(argument(f), x, key, jnp.asarray(noise, x.dtype), samples=samples)
 
 
 @partial(jax.jit, static_argnames="samples")
-def _smooth_grad(f: Target, x: Array, key: Array, noise: float, *, samples: int) -> Array:
+def _smooth_grad(f: Target, x: Array, key: Array, noise: Array, *, samples: int) -> Array:
     gradient = jax.grad(total("smooth_grad", f))
     axes = (1, 2, 3)
     sigma = noise * (x.max(axes, keepdims=True) - x.min(axes, keepdims=True))
 
     def noisy(sample: Array) -> Array:
         n = jax.random.normal(jax.random.fold_in(key, sample), x.shape[1:], x.dtype)
-        return gradient(x + (sigma * n).astype(x.dtype))
+        return gradient(x + sigma * n)
 
-    return (sum_over(noisy, jnp.arange(samples), len(x)) / samples).astype(x.dtype)
+    return (sum_over(noisy, jnp.arange(samples)) / samples).astype(x.dtype)

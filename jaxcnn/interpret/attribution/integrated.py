@@ -74,7 +74,7 @@ def _integrated(f: Target, x: Array, baseline: Array, *, steps: int) -> Integrat
         return weight * gradient(baseline + node * way)
 
     places = (jnp.asarray((1 + nodes) / 2, x.dtype), jnp.asarray(weights / 2, x.dtype))
-    attribution = way * sum_over(weighted, places, len(x))
+    attribution = way * sum_over(weighted, places)
     rise = scores(caller, f, x) - scores(caller, f, baseline)
     residual = rise - attribution.sum((1, 2, 3))
     return IntegratedGradients(attribution.astype(x.dtype), residual.astype(x.dtype))

@@ -5,13 +5,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxcnn.functional.windows import PerAxis, per_axis
 from jaxcnn.interpret.attribution.baselines import broadcastable
-from jaxcnn.interpret.attribution.sums import map_over
 from jaxcnn.interpret.targets import Target, argument, images, scores
 
 
@@ -73,24 +72,23 @@ def occlusion(
 def _occlusion(
     f: Target, x: Array, baseline: Array, *, windows: tuple[int, int], strides: tuple[int, int]
 ) -> Array:
-    rows, columns = map(_covers, x.shape[1:3], windows, strides)
+    rows, columns = map(_covered, x.shape[1:3], windows, strides)
 
-    def score(covered: tuple[Array, Array]) -> Array:
-        row, column = covered
+    def covered_score(row: Array, column: Array) -> Array:
         inside = (row[:, None] & column)[..., None]
         return scores("occlusion", f, jnp.where(inside, baseline, x))
 
-    grid = len(rows), len(columns)
-    i, j = (jnp.asarray(a.ravel()) for a in np.indices(grid))
-    covered = map_over(lambda at: score((jnp.asarray(rows)[at[0]], jnp.asarray(columns)[at[1]])), (i, j), len(x))
-    fall = (scores("occlusion", f, x) - covered).reshape(*grid, len(x))
+    def along(row: Array) -> Array:
+        return lax.map(lambda column: covered_score(row, column), jnp.asarray(columns))
+
+    fall = scores("occlusion", f, x) - lax.map(along, jnp.asarray(rows))  # rows columns b
     down, across = (jnp.asarray(a / a.sum(0), fall.dtype) for a in (rows, columns))
-    means = jnp.einsum("ijb,ih,jw->bhw", fall, down, across, precision="highest")
+    means = jnp.einsum("rcb,rh,cw->bhw", fall, down, across, precision=lax.Precision.HIGHEST)
     return jnp.broadcast_to(means[..., None], x.shape).astype(x.dtype)
 
 
-def _covers(size: int, window: int, stride: int) -> np.ndarray:
-    """Which pixels of an axis each window covers, (windows, size)."""
+def _covered(size: int, window: int, stride: int) -> np.ndarray:
+    """Which pixels of an axis each window covers, windows by pixels."""
     starts = np.arange(-(-(size - window) // stride) + 1)[:, None] * stride
     pixels = np.arange(size)
     return (starts <= pixels) & (pixels < starts + window)

@@ -124,6 +124,8 @@ def _suits(role: str, value: Value) -> bool:
         return number is None
     if role == "number":
         return number is not None
+    if role == "cap":
+        return number is not None and (number < 6 or number == 255)
     if role == "known":
         return number is not None and 0 < number < 1
     if role == "a":
@@ -139,7 +141,7 @@ def _rectifier(pattern: Pattern, end: Value, match: Match) -> Found | None:
     a = 0.0 if slope is None else slope.number
     if a is None and slope is not None:
         a = _place(slope, end, match)
-    if end.equation is None or x is None or a is None or not named["x"].follows:
+    if end.equation is None or x is None or a is None:
         return None
     before: Any = x.equation.invars[x.operand].aval
     after: Any = end.equation.outvars[0].aval

@@ -6,6 +6,7 @@ To add a spelling, add a line. Arguments of a spelling stand for:
     a       a slope: a number between 0 and 1, or anything that does not depend on the input;
     known   a slope between 0 and 1 that is known while tracing;
     number  any number that is known while tracing;
+    cap     such a number below 6, or 255: the ends of gates and of images;
     others  anything at all.
 
 The order of the operands of +, *, max and min, and that of comparisons, does not matter, nor do
@@ -80,12 +81,12 @@ OTHERS: tuple[Spelling, ...] = (
     lambda x: jnp.maximum(x, 0) + jnp.minimum(jnp.exp(x) - 1, 0),
     lambda x, number: jnp.maximum(x, 0) + jnp.minimum(number * jnp.expm1(x), 0),
     lambda x, number: jnp.maximum(x, 0) + jnp.minimum(number * (jnp.exp(x) - 1), 0),
-    # hard_sigmoid and hard_swish, and numbers clipped to a range that is not ReLU6's
+    # hard_sigmoid and hard_swish, and what is clipped to the range of gates or images
     lambda x: jnp.clip(x + 3, 0, 6),
     lambda x: jnp.maximum(jnp.minimum(x + 3, 6), 0),
     lambda x: lax.clamp(0.0, x + 3, 6.0),
-    lambda x, number: jnp.clip(x, 0, number),
-    lambda x, number: jnp.maximum(jnp.minimum(x, number), 0),
+    lambda x, cap: jnp.clip(x, 0, cap),
+    lambda x, cap: jnp.maximum(jnp.minimum(x, cap), 0),
     # a variance that rounding could make negative
     lambda mean, mean2: jnp.maximum(mean2 - jnp.square(mean), 0),
     lambda mean, mean2: jnp.maximum(mean2 - mean**2, 0),

@@ -52,8 +52,7 @@ def test_pixel_units_of_normalized_images():
     assert_close((found.images - x) * std, found.perturbation, "float32 sums")
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-@pytest.mark.parametrize("epsilon", [0.02, 0.5])
+@pytest.mark.parametrize(("steps", "epsilon"), [(1, 0.5), (4, 0.02)])
 def test_never_beyond_epsilon_nor_the_limits(steps, epsilon):
     x = jax.random.uniform(jax.random.key(1), (16, 8, 8, 2))
     found = counterfactual(net, x, epsilon=epsilon, steps=steps)

@@ -76,10 +76,11 @@ def test_limits():
 def test_tiles_that_divide_a_local_score_change_nothing():
     x = array(1, 12, 8, 2)
     whole = deep_dream(local, x, octaves=1, steps=3)
-    for tile in (4, 5, 100):  # 5 does not divide: the last tile lies over the one before
+    for tile in (4, 5):  # 5 does not divide: the last tile lies over the one before
         tiled = deep_dream(local, x, octaves=1, steps=3, tile=tile)
         assert_close(tiled.images, whole.images)
-    assert_close(deep_dream(local, x, octaves=1, steps=3, tile=4).scores, whole.scores)
+        if tile == 4:
+            assert_close(tiled.scores, whole.scores)
 
 
 def test_no_seam_shows_where_tiles_meet():

@@ -34,6 +34,7 @@ OTHERS = {
     "celu": lambda x: jax.nn.celu(x) + jax.nn.celu(x, 0.5),
     "elu by hand": lambda x: jnp.maximum(x, 0) + jnp.minimum(0, 0.5 * (jnp.exp(x) - 1)),
     "clipped to [0, 1]": lambda x: jnp.clip(x, 0, 1) + lax.clamp(0.0, x, 1.0),
+    "clipped to [0, 255]": lambda x: jnp.clip(x, 0, 255) + jnp.maximum(jnp.minimum(x, 255), 0),
     "clipped to [-6, 6]": lambda x: jnp.clip(x, -6, 6),
     "variance": lambda x: jnp.maximum(0.0, (x**2).mean() - x.mean() ** 2),
     "variance by square": lambda x: jnp.maximum(0.0, jnp.square(x).mean() - jnp.square(x.mean())),
@@ -99,6 +100,23 @@ def test_a_relu_under_a_cap_that_is_used_itself_counts_too():
         return jnp.minimum(y, 6), y
 
     assert count_rectifiers(f, array(3)) == Rectifiers(relu=1, relu6=1, leaky_relu=0)
+
+
+def test_a_cap_that_does_not_belong_to_relu6_is_by_itself():
+    def lower(x):
+        return jnp.minimum(jnp.maximum(x, 0).astype(jnp.bfloat16), 6)
+
+    def wider(x):
+        return jnp.minimum(jnp.broadcast_to(jnp.maximum(x, 0), (2, 3)), 6)
+
+    def capped_at_20(x):
+        return jnp.minimum(jnp.maximum(x, 0), 20)
+
+    def capped_outside(x):
+        return jnp.minimum(jax.checkpoint(lambda x: jnp.maximum(jnp.sin(x), 0))(x), 6)
+
+    for f in (lower, wider, capped_at_20, capped_outside):
+        assert count_rectifiers(f, array(3)) == Rectifiers(relu=1, relu6=0, leaky_relu=0)
 
 
 def test_loops_count_once_and_branches_each():
