@@ -113,6 +113,59 @@ def model(name: str, kind: str, batch: int, size: int, channels: int) -> dict[st
     return {"train": train, "infer": infer}
 
 
+def attribution(name: str, state: str, images: str, target: int, window: int) -> dict[str, Call]:
+    """Captum's methods for a class of torchvision's model, or of LeNet.
+
+    Args:
+        name: of the model.
+        state: file of its weights, .npz.
+        images: file of images b h w c, .npy.
+        target: the class.
+        window: of occlusion, pixels; also its stride.
+    """
+    attr: Any = importlib.import_module("captum.attr")
+    numpy: Any = importlib.import_module("numpy")
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "golden"))
+    references = importlib.import_module("zoo_references")
+    net = references.lenet() if name == "lenet" else references.build(name, None)
+    with numpy.load(state) as file:
+        net.load_state_dict({k: torch.from_numpy(v) for k, v in file.items()})
+    net = net.to(DEVICE).eval()
+    x = torch.from_numpy(numpy.load(images)).movedim(-1, 1).contiguous().to(DEVICE)
+    x.requires_grad_()
+    maps = net[4] if name == "lenet" else net.features
+    sigma, square = 0.15 * float(x.max() - x.min()), (x.shape[1], window, window)
+    noisy = attr.NoiseTunnel(attr.Saliency(net))
+    noise = {"nt_samples": 50, "stdevs": sigma, "target": target, "abs": False}
+    path = {"n_steps": 32, "method": "gausslegendre", "return_convergence_delta": True}
+    integrated, covered = attr.IntegratedGradients(net), attr.Occlusion(net)
+    calls: dict[str, Call] = {
+        "saliency": lambda: attr.Saliency(net).attribute(x, target, abs=False),
+        "grad_times_input": lambda: attr.InputXGradient(net).attribute(x, target),
+        "smooth_grad": lambda: noisy.attribute(x, **noise),
+        "smooth_grad, other": lambda: noisy.attribute(x, **noise, nt_samples_batch_size=1),
+        "integrated_gradients": lambda: integrated.attribute(x, 0, target, **path),
+        "integrated_gradients, other": lambda: integrated.attribute(
+            x, 0, target, **path, internal_batch_size=len(x)
+        ),
+        "occlusion": lambda: covered.attribute(x, square, square, 0, target),
+        "occlusion, other": lambda: covered.attribute(
+            x, square, square, 0, target, perturbations_per_eval=8
+        ),
+        "grad_cam": lambda: attr.LayerAttribution.interpolate(
+            attr.LayerGradCam(net, maps).attribute(x, target, relu_attributions=True),
+            tuple(x.shape[2:]),
+            "bilinear",
+        ),
+    }
+    if name == "lenet":  # they do not know ReLU6
+        calls |= {
+            "guided_backprop": lambda: attr.GuidedBackprop(net).attribute(x, target),
+            "deconvnet": lambda: attr.Deconvolution(net).attribute(x, target),
+        }
+    return calls
+
+
 def last(x: Any) -> Any:
     """On the device, channels_last."""
     return x.to(DEVICE, memory_format=torch.channels_last)
@@ -135,6 +188,7 @@ MAKERS: dict[str, Callable[..., dict[str, Call]]] = {
     "pool": pool,
     "norm": norm,
     "model": model,
+    "attribution": attribution,
 }
 
 

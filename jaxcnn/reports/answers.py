@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxcnn import models, plots
 from jaxcnn.interpret.ascent.maximization import maximize
+from jaxcnn.interpret.ascent.regularizers import Regularizers
 from jaxcnn.interpret.checks.rankings import rank_agreement
 from jaxcnn.interpret.checks.removal import deletion_insertion
 from jaxcnn.interpret.methods import last_maps, methods
@@ -19,7 +20,8 @@ from jaxcnn.reports.pages import Picture, Section, Table
 from jaxcnn.reports.subjects import Subject, class_probabilities, class_scores, normal, shown
 
 REMOVALS = 20  # steps in which pixels are deleted or inserted
-ASCENDED = 10  # classes whose ascent is drawn, at most
+ALL_CLASSES = 10  # up to so many, the ascent of each is drawn
+SOME_CLASSES = 4  # of more, so many
 WORST = 16  # mistakes that are shown
 BATCH = 256
 
@@ -93,14 +95,25 @@ def _with_last_layer_drawn_anew(about: Subject) -> Subject:
 
 def ascent_section(about: Subject, directory: Path) -> Section:
     """Images that the model itself takes for typical of a class."""
-    if len(about.classes) <= ASCENDED:
-        labels = jnp.arange(len(about.classes))
-    else:
-        found = about.logits(about.variables, about.images)
-        labels = jnp.unique(jnp.argsort(-found)[:, :2])[:ASCENDED]
-    f = class_scores(about, labels)
-    result = maximize(f, jax.random.key(0), (len(labels), *about.images.shape[1:]))
-    names = [about.classes[k] for k in labels.tolist()]
+    if len(about.classes) <= ALL_CLASSES:
+        labels = list(range(len(about.classes)))
+    else:  # the likeliest of each image, then the second of each, and so on
+        order = jnp.argsort(-about.logits(about.variables, about.images))
+        labels = list(dict.fromkeys(order.T.ravel().tolist()))[:SOME_CLASSES]
+    mean, std = jnp.asarray(about.mean), jnp.asarray(about.std)
+    h, w, c = about.images.shape[1:]
+    result = maximize(
+        class_scores(about, np.array(labels)),
+        jax.random.key(0),
+        (len(labels), h, w, c),
+        learning_rate=0.03,
+        regularizers=Regularizers(l2=1e-4),
+        basis="fourier",
+        decorrelate=c == 3,
+        jitter=min(h, w) // 14,
+        limits=(-mean / std, (1 - mean) / std),
+    )
+    names = [about.classes[k] for k in labels]
     scores = result.scores[-1]
     titles = [f"{name}\nlogit {score:.1f}" for name, score in zip(names, scores, strict=True)]
     figure = plots.image_sheet(shown(about, result.images), titles)

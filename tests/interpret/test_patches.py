@@ -1,4 +1,4 @@
-import weakref
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from helpers import array, assert_close
 from jaxcnn.functional import avg_pool, conv, max_pool, relu
+from jaxcnn.interpret import patches
 from jaxcnn.interpret.layers import layer_shapes, with_layer
 from jaxcnn.interpret.patches import Box, receptive_field, top_patches
 from jaxcnn.models import create
@@ -121,23 +122,31 @@ def test_ties_zeros_and_nan():
     assert found.scores.tolist() == [0] * 12 + [-1]
 
 
-def test_one_pass_of_batches_in_constant_memory():
+def test_one_pass_of_batches():
     data = np.asarray(array(43, 6, 6, 2))
-    made, alive = [], []
-
-    def batches():
-        for start, end in [(0, 8), (8, 16), (16, 19), (19, 19), (19, 27), (27, 35), (35, 43)]:
-            batch = data[start:end].copy()
-            made.append(weakref.ref(batch))
-            alive.append(sum(batch() is not None for batch in made))
-            yield batch
-
-    found = top_patches(f, "conv", 3, batches(), 7)
-    expected = top_patches(f, "conv", 3, data, 7)
+    ends = [0, 8, 16, 19, 19, 27, 35, 43]  # one of 3 images, one of none
+    batches = (data[a:b] for a, b in itertools.pairwise(ends))
+    found, expected = top_patches(f, "conv", 3, batches, 7), top_patches(f, "conv", 3, data, 7)
     for got, wanted in zip(found, expected, strict=True):
         np.testing.assert_array_equal(got, wanted)
-    assert len(made) == 7
-    assert max(alive) <= 3
+
+
+def test_at_most_two_batches_at_once(monkeypatch):
+    """A step starts when the one before is done: no queue of batches waits in memory."""
+    done = []
+
+    def step(f, best, *args, **options):
+        done.append(best.scores.is_ready())
+        return run(f, best, *args, **options)
+
+    def slow(x):
+        y = jax.lax.fori_loop(0, 40, lambda _, y: jnp.sin(y), x)
+        return checkpoint_name(y, "slow")
+
+    run = patches._step
+    monkeypatch.setattr(patches, "_step", step)
+    top_patches(slow, "slow", 0, [np.zeros((8, 64, 64, 3), np.float32)] * 6, 4)
+    assert done == [True] * 6
 
 
 def test_programs_are_found_again(caplog):

@@ -118,3 +118,15 @@ def test_other_layouts_are_not_misread():
 
     x = jax.ShapeDtypeStruct((1, 8, 6, 2), jnp.float32)
     assert receptive_fields(lambda _, x: upright(x), (), x) == [(8, 6)]
+
+
+def test_spread_pixels_have_no_rule():
+    def spread(x):
+        return lax.reduce_window(x, 0.0, lax.add, (1, 2, 2, 1), (1,) * 4, "VALID", (1, 2, 2, 1))
+
+    def apart(x):
+        return lax.pad(x, 0.0, ((0, 0, 0), (0, 0, 1), (0, 0, 1), (0, 0, 0)))
+
+    x = jax.ShapeDtypeStruct((1, 8, 6, 2), jnp.float32)
+    for f in (spread, apart):
+        assert receptive_fields(lambda _, x, f=f: f(x), (), x) == [(8, 6)]

@@ -63,9 +63,10 @@ def test_maps_without_negative_values_lie_over_the_image():
     assert "Red" not in figure.get_supxlabel()
 
 
-def test_a_method_is_drawn_alike_for_all_images():
+@pytest.mark.parametrize("positive", [0, 1])
+def test_a_method_is_drawn_alike_for_all_images(positive):
     values = np.array(array(2, 6, 8))
-    values[1] = np.abs(values[1])
+    values[positive] = np.abs(values[positive])
     axes = main_axes(attribution_panels(IMAGES, {"map": values}))
     assert len(bar(axes[1])) == len(bar(axes[3])) == 3
 

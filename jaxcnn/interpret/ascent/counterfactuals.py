@@ -18,7 +18,7 @@ HALVINGS = 8  # coarse: from the largest epsilon down to its 128th part
 BISECTIONS = 10  # fine: what is left between two of them to a 1024th of it
 
 
-Best = tuple[Array, Array, Array]  # change, bound, whether it flips
+State = tuple[Array, Array, Array, Array]  # change, bound, whether it flips, a bound too small
 
 
 class Counterfactual(NamedTuple):
@@ -174,26 +174,23 @@ def _smallest(
     attempt: Callable[[Array], tuple[Array, Array]], largest: Array
 ) -> tuple[Array, Array]:
     """The change by the smallest bound found for each image, and whether it flips."""
-
-    def better(best: Best, bound: Array) -> Best:
-        d, flips = attempt(bound)
-        new = flips & ((bound < best[1]) | ~best[2])
-        return (
-            jnp.where(new[:, None, None, None], d, best[0]),
-            jnp.where(new, bound, best[1]),
-            best[2] | new,
-        )
-
-    def bisect(_: Array, state: tuple[Best, Array]) -> tuple[Best, Array]:
-        best, low = state
-        middle = (low + best[1]) / 2
-        found = better(best, middle)
-        return found, jnp.where(found[1] == middle, low, middle)
-
-    d, flips = attempt(largest)
-    best = (d, largest, flips)
-    best = lax.fori_loop(1, HALVINGS, lambda i, best: better(best, largest / 2.0**i), best)
     smallest = largest / 2.0 ** (HALVINGS - 1)
-    low = jnp.where(best[1] > smallest, best[1] / 2, 0)
-    (d, _, flips), _ = lax.fori_loop(0, BISECTIONS, bisect, (best, low))
-    return d, flips
+
+    def turn(i: Array, state: State) -> State:
+        """First the coarse bounds, then the bisection: one loop, so that f is compiled once."""
+        d, bound, flipped, low = state
+        coarse = i < HALVINGS
+        below = jnp.where(bound > smallest, bound / 2, 0)
+        low = jnp.where(i == HALVINGS, below, low)
+        tried = jnp.where(coarse, largest / 2.0**i, (low + bound) / 2)
+        found, flips = attempt(tried)
+        better = flips & ((tried < bound) | ~flipped)
+        low = jnp.where(coarse | better, low, tried)
+        d = jnp.where((better | (i == 0))[:, None, None, None], found, d)
+        return d, jnp.where(better, tried, bound), flipped | better, low
+
+    b = largest.shape
+    d, _ = jax.eval_shape(attempt, largest)
+    start = (jnp.zeros(d.shape, d.dtype), largest, jnp.zeros(b, bool), jnp.zeros(b, d.dtype))
+    d, _, flipped, _ = lax.fori_loop(0, HALVINGS + BISECTIONS, turn, start)
+    return d, flipped

@@ -129,7 +129,9 @@ def test_errors(unchecked):
     with pytest.raises(ValueError, match="activation_maps" + rule):
         activation_maps(f, x, ["sum", "firts"])
     flat = lambda x: checkpoint_name(x.sum((1, 2)), "flat").sum(1)  # noqa: E731
-    with pytest.raises(ValueError, match=r"layer must give maps b h w c, got 'flat' of shape \(2, "):
+    with pytest.raises(
+        ValueError, match=r"layer must give maps b h w c, got 'flat' of shape \(2, "
+    ):
         grad_cam(flat, x, "flat")
     whole = lambda x: checkpoint_name(x, "maps").sum()  # noqa: E731
     for method in (grad_cam, layer_gradient):

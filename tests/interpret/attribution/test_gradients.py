@@ -22,10 +22,6 @@ def test_hand_formula_of_two_layers(x64):
     f = Partial(two_layers, first, bias, second)
     assert_close(saliency(f, x), expected, "float64")
     assert_close(grad_times_input(f, x), expected * np.asarray(x), "float64")
-    for actual, of in ((saliency(f, x), 1), (grad_times_input(f, x), x)):
-        single = f.func(first.astype("f4"), bias.astype("f4"), second.astype("f4"), x.astype("f4"))
-        assert single.dtype == jnp.float32
-        assert_close(actual, expected * of, "golden")
 
 
 def test_sign_is_kept():
@@ -35,9 +31,9 @@ def test_sign_is_kept():
 
 def test_smooth_grad_of_linear_is_its_gradient():
     x, w = array(2, 3, 3, 2), array(3, 3, 2, seed=1)
-    for noise, samples in ((0.0, 1), (0.15, 7), (2.0, 3)):
-        found = smooth_grad(lambda x: (x * w).sum((1, 2, 3)), x, KEY, noise=noise, samples=samples)
-        assert_close(found, jnp.broadcast_to(w, x.shape))
+    f = lambda x: (x * w).sum((1, 2, 3))  # noqa: E731
+    for noise in (0.0, 0.15, 2.0):
+        assert_close(smooth_grad(f, x, KEY, noise=noise, samples=3), jnp.broadcast_to(w, x.shape))
 
 
 def test_smooth_grad_of_quadratic_is_its_expectation(x64):
@@ -51,9 +47,9 @@ def test_smooth_grad_of_quadratic_is_its_expectation(x64):
     deviation = jnp.sqrt((4 * x**2 * sigma**2 + 2 * sigma**4) / samples)
     z = (found - (x**2 + sigma**2)) / deviation
     assert jnp.abs(z).max() < 5
-    # 192 values of one image, independent: their mean square is 1, their mean 0
-    assert_means = jnp.stack([(z**2).mean((1, 2, 3)), 1 + z.mean((1, 2, 3))])
-    assert jnp.abs(assert_means - 1).max() < 0.5
+    # 192 independent values of each image: their mean is about 0, their mean square 1.
+    assert jnp.abs(z.mean((1, 2, 3))).max() < 0.3
+    assert jnp.abs((z**2).mean((1, 2, 3)) - 1).max() < 0.4
 
 
 def test_smooth_grad_by_the_words_of_its_docstring():
@@ -66,13 +62,10 @@ def test_smooth_grad_by_the_words_of_its_docstring():
 
 
 def test_smooth_grad_follows_its_key():
-    x = array(1, 4, 4, 2)
-    f = lambda x: (x**4).sum((1, 2, 3))  # noqa: E731
-    first = smooth_grad(f, x, KEY)
-    assert_close(smooth_grad(f, x, KEY), first, "exact")
-    assert jnp.abs(smooth_grad(f, x, jax.random.key(1)) - first).max() > 0.01
-    assert jnp.abs(smooth_grad(f, x, KEY, samples=51) - first).max() > 1e-3
-    assert jnp.abs(smooth_grad(f, x, KEY, noise=0.1) - first).max() > 0.01
+    x, f = array(1, 4, 4, 2), lambda x: (x**4).sum((1, 2, 3))
+    first = smooth_grad(f, x, KEY, samples=4)
+    assert_close(smooth_grad(f, x, KEY, samples=4), first, "exact")
+    assert jnp.abs(smooth_grad(f, x, jax.random.key(1), samples=4) - first).max() > 0.01
 
 
 def test_memory_does_not_grow_with_samples():

@@ -1,0 +1,158 @@
+"""Attributions beside Captum's, for the same weights, images and class.
+
+`ours` is a call of the compiled program, as a user makes it; `captum` takes its defaults, which
+hold all noisy copies (50) and all steps of the path (32) in memory at once, and cover one window at
+a time. `captum other` is the other way: one copy or step at a time, as ours do, and 8 windows at
+once. Its guided backpropagation and deconvolution do not know the ReLU6 of MobileNetV2 and are left
+out there. All take turns, PyTorch in a process of its own.
+
+Command:  python experiments/benchmark_attribution.py
+Hardware: TODO
+Time:     TODO
+Result:   TODO
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import geometric_mean
+from time import perf_counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+import zoo_recipe as recipe
+from jax import Array
+from jax.tree_util import Partial
+from recording import save, save_table
+from timing import TORCH, Call, Peer, interleaved
+
+from jaxcnn import models, weights
+from jaxcnn.interpret.attribution.class_activation import grad_cam
+from jaxcnn.interpret.attribution.gradients import grad_times_input, saliency, smooth_grad
+from jaxcnn.interpret.attribution.integrated import integrated_gradients
+from jaxcnn.interpret.attribution.occlusions import occlusion
+from jaxcnn.interpret.backprop import deconvnet, guided_backprop
+
+NETS = {  # images, pixels, classes, layer of Grad-CAM, window of occlusion
+    "lenet": (16, 28, 10, "relu2", 4),
+    "mobilenet_v2": (1, 224, 1000, "features", 32),
+}
+TARGET = 3
+QUICK = ("saliency", "occlusion", "grad_cam")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to run."""
+
+    names: tuple[str, ...] = tuple(NETS)
+    """Models."""
+    torch: str = TORCH
+    """A Python that has PyTorch, torchvision and Captum, this one or another; none where empty."""
+    seconds: float = 10.0
+    """How long the turns of one method last, about."""
+    label: str = ""
+    """Ending of the record's name, for another machine or version."""
+    smoke: bool = False
+    """Three methods on LeNet, nothing written."""
+
+
+def ours(f: Callable[[Array], Array], x: Array, layer: str, window: int) -> dict[str, Call]:
+    """Each method, by its function's name."""
+    key = jax.random.key(0)
+    methods = {
+        "saliency": saliency,
+        "grad_times_input": grad_times_input,
+        "smooth_grad": partial(smooth_grad, key=key),
+        "integrated_gradients": integrated_gradients,
+        "occlusion": partial(occlusion, window=window, stride=window),
+        "grad_cam": partial(grad_cam, layer=layer),
+        "guided_backprop": guided_backprop,
+        "deconvnet": deconvnet,
+    }
+    return {
+        name: partial(lambda method: jax.block_until_ready(method(f, x)), method)
+        for name, method in methods.items()
+    }
+
+
+def theirs(peer: Peer | None, name: str, state: Any, x: np.ndarray) -> dict[str, Call]:
+    """Captum's, by our names."""
+    if peer is None:
+        return {}
+    with tempfile.TemporaryDirectory() as directory:
+        files = Path(directory) / "state.npz", Path(directory) / "images.npy"
+        np.savez(files[0], **state)
+        np.save(files[1], x)
+        paths = {"state": str(files[0]), "images": str(files[1])}
+        return peer.calls("attribution", name=name, target=TARGET, window=NETS[name][-1], **paths)
+
+
+def measured(config: Config, name: str, peer: Peer | None) -> dict[str, dict[str, float]]:
+    """Milliseconds of each method for one model, and the seconds of our first call."""
+    batch, size, classes, layer, window = NETS[name]
+    state = recipe.state(name, classes)
+    x = recipe.draw("images", batch, size, size, models.entry(name).input_shape[2])
+    model = models.create(name, num_classes=classes)
+
+    def score(variables: Any, x: Array) -> Array:
+        logits = model.apply(variables, x)
+        assert isinstance(logits, Array)
+        return logits[:, TARGET]
+
+    f = Partial(score, jax.tree.map(jnp.asarray, weights.from_torch(name, state)))
+    others, rows = theirs(peer, name, state, x), {}
+    for method, call in ours(f, jnp.asarray(x), layer, window).items():
+        if config.smoke and method not in QUICK:
+            continue
+        began = perf_counter()
+        call()
+        row = {"first call s": perf_counter() - began}
+        calls = {"ours": call}
+        for kind, of in (("captum", method), ("captum other", f"{method}, other")):
+            if of in others:
+                calls[kind] = others[of]
+        taken = interleaved(calls, 0.0 if config.smoke else config.seconds)
+        row |= {f"{kind} ms": 1e3 * seconds for kind, seconds in taken.items()}
+        if peer and "captum" in taken:
+            best = min(seconds for kind, seconds in taken.items() if kind != "ours")
+            row["best captum / ours"] = best / taken["ours"]
+        rows[f"{name} {method}"] = row
+        print(f"{name} {method}", {k: round(v, 2) for k, v in row.items()}, flush=True)
+    return rows
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Print and record a row for each model and method."""
+    peer = Peer(config.torch) if config.torch and not config.smoke else None
+    rows: dict[str, dict[str, float]] = {}
+    for name in ("lenet",) if config.smoke else config.names:
+        rows |= measured(config, name, peer)
+        if peer:
+            peer.forget()
+    if config.smoke:
+        return rows
+    result: dict[str, Any] = {"rows": rows}
+    ratios = [row["best captum / ours"] for row in rows.values() if "best captum / ours" in row]
+    if ratios:
+        result |= {"geometric mean": geometric_mean(ratios), "least": min(ratios)}
+    record = "benchmark_attribution" + (f"-{config.label}" if config.label else "")
+    save(record, result)
+    columns = ("first call s", "ours ms", "captum ms", "captum other ms", "best captum / ours")
+    save_table(
+        record,
+        {
+            name: {c: f"{row[c]:.2f}" if c in row else "" for c in columns}
+            for name, row in rows.items()
+        },
+    )
+    return rows
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
