@@ -42,6 +42,7 @@ NETS = {  # images, pixels, classes, layer of Grad-CAM, window of occlusion
     "lenet": (16, 28, 10, "relu2", 4),
     "mobilenet_v2": (1, 224, 1000, "features", 32),
 }
+PLACES = {"conv1": 0, "conv2": 3, "dense1": 7, "dense2": 9, "logits": 11}  # in PyTorch's LeNet
 TARGET = 3
 QUICK = ("saliency", "occlusion", "grad_cam")
 
@@ -85,6 +86,12 @@ def theirs(peer: Peer | None, name: str, state: Any, x: np.ndarray) -> dict[str,
     """Captum's, by our names."""
     if peer is None:
         return {}
+    if name == "lenet":
+        # PyTorch flattens channels first.
+        hidden = state["dense1.weight"].reshape(-1, 5, 5, 16).transpose(0, 3, 1, 2)
+        state = state | {"dense1.weight": hidden.reshape(len(hidden), -1)}
+        names = ((key, *key.split(".")) for key in state)
+        state = {f"{PLACES[module]}.{what}": state[key] for key, module, what in names}
     with tempfile.TemporaryDirectory() as directory:
         files = Path(directory) / "state.npz", Path(directory) / "images.npy"
         np.savez(files[0], **state)

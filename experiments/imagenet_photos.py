@@ -57,9 +57,9 @@ class Config:
     """Noise for photos and for the weights of MobileNetV2 alone, nothing written."""
 
 
-def inside(requirement: str, path: str) -> Path:
+def inside(requirement: str, path: str, package: str = "") -> Path:
     """A path inside an installed package, which is not imported."""
-    package = requirement.partition("==")[0].replace("-", "_")
+    package = package or requirement.partition("==")[0].replace("-", "_")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit(

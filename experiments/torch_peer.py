@@ -134,7 +134,7 @@ def attribution(name: str, state: str, images: str, target: int, window: int) ->
     x = torch.from_numpy(numpy.load(images)).movedim(-1, 1).contiguous().to(DEVICE)
     x.requires_grad_()
     maps = net[4] if name == "lenet" else net.features
-    sigma, square = 0.15 * float(x.max() - x.min()), (x.shape[1], window, window)
+    sigma, square = 0.15 * float(x.detach().max() - x.detach().min()), (x.shape[1], window, window)
     noisy = attr.NoiseTunnel(attr.Saliency(net))
     noise = {"nt_samples": 50, "stdevs": sigma, "target": target, "abs": False}
     path = {"n_steps": 32, "method": "gausslegendre", "return_convergence_delta": True}

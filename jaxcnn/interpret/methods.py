@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from jaxcnn.interpret.attribution.class_activation import grad_cam
@@ -28,12 +29,13 @@ def methods(*, layer: str, window: int, seed: int = 0) -> Mapping[str, Method]:
 
     Returns:
         name -> method. The same options give the same functions, so that what was compiled for
-        them is found again. Grad-CAM's map is repeated over the channels.
+        them is found again. Grad-CAM's map is shared out evenly to the channels.
     """
     key = jax.random.key(seed)
 
     def maps(f: Target, x: Array) -> Array:
-        return jax.numpy.broadcast_to(grad_cam(f, x, layer).raw[..., None], x.shape)
+        share = grad_cam(f, x, layer).raw[..., None] / x.shape[-1]
+        return jnp.broadcast_to(share, x.shape)
 
     return {
         "saliency": saliency,

@@ -150,12 +150,13 @@ def _of_model(name: str, source: str | Path | None, paths: Sequence[Path]) -> Su
     else:
         model, variables = weights.pretrained(name, source)
         origin = f"the weights {Path(str(source)).name}"
+    _, h, w, c = x.shape
     logits = jax.eval_shape(model.apply, variables, x[:1])
     classes = weights.imagenet_classes()
     if logits.shape[-1] != len(classes):
         classes = tuple(f"class {k}" for k in range(logits.shape[-1]))
-    shape = tuple(x.shape[1:])
-    return _subject(name, origin, model, variables, Input(shape, mean, std, classes), x, captions)
+    fed = Input((h, w, c), mean, std, classes)
+    return _subject(name, origin, model, variables, fed, x, captions)
 
 
 def _subject(

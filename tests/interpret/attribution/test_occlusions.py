@@ -9,7 +9,7 @@ from jaxcnn.interpret.attribution.occlusions import occlusion
 
 def by_loops(f, x, window, stride, baseline):
     x = np.asarray(x)
-    b, h, w, _ = x.shape
+    _, h, w, _ = x.shape
     total, count = np.zeros(x.shape), np.zeros((h, w, 1))
     row = 0
     while True:
