@@ -13,7 +13,7 @@ image itself, which knows nothing of any net.
 
 Command:  python experiments/attribution_methods.py
 Hardware: 2 CPU cores (AMD EPYC) that had other work to do, jax 0.10.2, float32
-Time:     12 min, of which 6 min of processor time
+Time:     8 min, of which 6 min of processor time
 Result:   Guided backprop fails sanity: with the last layer randomised it keeps a rank correlation
           of 0.90 (digits) and 0.92 (Fashion-MNIST), with all of them 0.29 and 0.31; deconvnet
           0.62 and 0.49 with the last. All other methods keep 0.11 or less. Of magnitudes,
