@@ -1,6 +1,5 @@
 """Why a model says what it says: attributions with their tests, ascent, and its mistakes."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from jaxcnn.interpret.checks.removal import deletion_insertion
 from jaxcnn.interpret.methods import last_maps, methods
 from jaxcnn.reports.pages import Picture, Section, Table
 from jaxcnn.reports.subjects import Subject, class_probabilities, class_scores, normal, shown
+from jaxcnn.train.loop import read_metrics
 
 REMOVALS = 20  # steps in which pixels are deleted or inserted
 ALL_CLASSES = 10  # up to so many, the ascent of each is drawn
@@ -30,14 +30,15 @@ def attributions_section(about: Subject, directory: Path) -> Section:
     """Every method side by side for the class that each image is taken for, and its tests."""
     labels = about.logits(about.variables, about.images).argmax(-1)
     f, p = class_scores(about, labels), class_probabilities(about, labels)
-    untrained = class_scores(_with_last_layer_drawn_anew(about), labels)
+    untrained = class_scores(with_last_layer_drawn_anew(about), labels)
     named = methods(layer=last_maps(f, about.images), window=max(about.images.shape[1] // 7, 2))
-    maps, rows, numbers = {}, [], {}
+    maps, rows, numbers, refused = {}, [], {}, []
     for name, method in named.items():
         try:
             maps[name] = method(f, about.images)
         except ValueError as error:  # a method that the model has no place for
-            rows.append((name, str(error), "", "", ""))
+            rows.append((name, *"----"))
+            refused.append(str(error))
             continue
         began = time.perf_counter()
         jax.block_until_ready(method(f, about.images))
@@ -63,8 +64,8 @@ def attributions_section(about: Subject, directory: Path) -> Section:
         "the last layer's weights are drawn at random; a method that keeps much does not look at "
         "what the model has learnt there. Deletion and insertion: the mean probability of the "
         "class while pixels are taken away, or put in, the most important first; a good method has "
-        "little of the first and much of the second."
-    )
+        "little of the first and much of the second.\n"
+    ) + "\n".join(refused)
     columns = ("method", "kept", "deletion", "insertion", "time (ms)")
     return Section(
         "Attributions and their tests",
@@ -76,7 +77,7 @@ def attributions_section(about: Subject, directory: Path) -> Section:
     )
 
 
-def _with_last_layer_drawn_anew(about: Subject) -> Subject:
+def with_last_layer_drawn_anew(about: Subject) -> Subject:
     """The model, but for the last layer that has parameters."""
     x = about.images[:1]
     *_, last = (n for n in models.summarize(about.model, x.shape[1:]) if n.parameters)
@@ -126,7 +127,7 @@ def run_section(about: Subject, directory: Path) -> Section:
     """How the run went: its curves, its confusions, its worst mistakes."""
     assert about.dataset is not None
     assert about.run is not None
-    history = [json.loads(line) for line in (about.run / "metrics.jsonl").open(encoding="utf-8")]
+    history = read_metrics(about.run)
     test = about.dataset.test
     logits = np.concatenate(
         [

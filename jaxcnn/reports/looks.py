@@ -1,11 +1,13 @@
 """What a model has learnt, section by section: layers, filters, activations, patches, ascent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.tree_util import Partial
 
 from jaxcnn import models, plots
@@ -17,6 +19,7 @@ from jaxcnn.reports.pages import Picture, Section, Table
 from jaxcnn.reports.subjects import Subject, normal, shown
 
 ROWS = 6  # layers whose activations are drawn
+PATCHED = 3  # layers whose patches are shown
 UNITS = 4  # channels of a layer whose patches are shown
 BATCH = 64  # images at once
 LOOKED_THROUGH = 2_000  # images of the data set that patches are looked for in, at most
@@ -88,11 +91,11 @@ def filters_section(about: Subject, directory: Path) -> Section:
     return Section("Filters", text, pictures)
 
 
-def _size(kernel: jax.Array) -> str:
+def _size(kernel: Array) -> str:
     return f"{kernel.shape[3]} filters of {'x'.join(map(str, kernel.shape[:3]))}"
 
 
-def _kernels(about: Subject) -> Iterator[tuple[str, jax.Array]]:
+def _kernels(about: Subject) -> Iterator[tuple[str, Array]]:
     """The kernels of the convolutions in the order of the flow."""
     for layer in models.summarize(about.model, about.images.shape[1:]):
         module = about.variables["params"]
@@ -103,14 +106,14 @@ def _kernels(about: Subject) -> Iterator[tuple[str, jax.Array]]:
             yield layer.name, kernel
 
 
-def drawn_layers(about: Subject, n: int) -> list[str]:
-    """n layers of feature maps, spread over the flow: what changes the size comes first.
+def drawn_layers(apply: Callable[..., Any], variables: Any, x: Array, n: int) -> list[str]:
+    """n layers of feature maps, or all if there are fewer, spread over the flow.
 
-    Modules that hold others stand for them.
+    Of the layers in a row that give maps of one size the last stands for all, where there are
+    enough sizes.
     """
-    shapes = layer_shapes(Partial(about.logits, about.variables), about.images)
+    shapes = layer_shapes(Partial(apply, variables), x)
     maps = [name for name, shape in shapes.items() if len(shape.shape) == 4]
-    # Of the layers in a row that give maps of one size, the last has seen most.
     ends = [
         a
         for a, b in zip(maps, [*maps[1:], None], strict=True)
@@ -123,7 +126,7 @@ def drawn_layers(about: Subject, n: int) -> list[str]:
 
 def activations_section(about: Subject, directory: Path) -> Section:
     """Each image, layer by layer."""
-    chosen = drawn_layers(about, ROWS)
+    chosen = drawn_layers(about.logits, about.variables, about.images, ROWS)
     f = Partial(about.logits, about.variables)
     maps = activation_maps(f, about.images, chosen)
     pictures = []
@@ -145,7 +148,7 @@ def patches_section(about: Subject, directory: Path) -> Section:
         batches = [normal(about, pixels[i : i + BATCH]) for i in range(0, len(pixels), BATCH)]
         where = f"{len(pixels):,} test images"
     pictures = []
-    for name in drawn_layers(about, 3):
+    for name in drawn_layers(about.logits, about.variables, about.images, PATCHED):
         maps = activation_maps(f, about.images, [name])[name]
         strongest = jnp.argsort(-maps.max(axis=(0, 1, 2)))[:UNITS].tolist()
         tiles, titles, k = [], [], min(9, sum(map(len, batches)))

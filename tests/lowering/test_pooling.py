@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -133,7 +135,7 @@ def test_large_windows():
         {"padding": ((0, 0), (0, 0), (0, 0), (1, 1)), "window_dimensions": (1, 1, 1, 3)},
         {"padding": "SAME", "batch": 0},
     ],
-    ids=str,
+    ids=lambda options: re.sub(r" at 0x\w+", "", str(options)),  # the same in every process
 )
 def test_signature(options):
     """All that `lax` takes, ours or handed on."""
