@@ -14,7 +14,7 @@ Result:   TODO
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import geometric_mean
@@ -28,7 +28,7 @@ import tyro
 import zoo_recipe as recipe
 from jax import Array
 from jax.tree_util import Partial
-from recording import save, save_table
+from recording import recorded, save, save_table
 from timing import TORCH, Call, Peer, interleaved
 
 from jaxcnn import models, weights
@@ -44,7 +44,12 @@ NETS = {  # images, pixels, classes, layer of Grad-CAM, window of occlusion
 }
 PLACES = {"conv1": 0, "conv2": 3, "dense1": 7, "dense2": 9, "logits": 11}  # in PyTorch's LeNet
 TARGET = 3
-QUICK = ("saliency", "occlusion", "grad_cam")
+METHODS = (
+    "saliency", "grad_times_input", "smooth_grad", "integrated_gradients", "occlusion", "grad_cam",
+    "guided_backprop", "deconvnet",
+)  # fmt: skip
+QUICK = ("saliency", "grad_cam")
+COLUMNS = ("first call s", "ours ms", "captum ms", "captum other ms", "best captum / ours")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Config:
 
     names: tuple[str, ...] = tuple(NETS)
     """Models."""
+    methods: tuple[str, ...] = METHODS
+    """Methods; of the others, rows that are recorded stay."""
     torch: str = TORCH
     """A Python that has PyTorch, torchvision and Captum, this one or another; none where empty."""
     seconds: float = 10.0
@@ -60,7 +67,7 @@ class Config:
     label: str = ""
     """Ending of the record's name, for another machine or version."""
     smoke: bool = False
-    """Three methods on LeNet, nothing written."""
+    """Two methods on LeNet, nothing written."""
 
 
 def ours(f: Callable[[Array], Array], x: Array, layer: str, window: int) -> dict[str, Call]:
@@ -100,8 +107,10 @@ def theirs(peer: Peer | None, name: str, state: Any, x: np.ndarray) -> dict[str,
         return peer.calls("attribution", name=name, target=TARGET, window=NETS[name][-1], **paths)
 
 
-def measured(config: Config, name: str, peer: Peer | None) -> dict[str, dict[str, float]]:
-    """Milliseconds of each method for one model, and the seconds of our first call."""
+def measured(
+    config: Config, name: str, peer: Peer | None
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Of each method, milliseconds for one model and the seconds of our first call."""
     batch, size, classes, layer, window = NETS[name]
     state = recipe.state(name, classes)
     x = recipe.draw("images", batch, size, size, models.entry(name).input_shape[2])
@@ -113,52 +122,49 @@ def measured(config: Config, name: str, peer: Peer | None) -> dict[str, dict[str
         return logits[:, TARGET]
 
     f = Partial(score, jax.tree.map(jnp.asarray, weights.from_torch(name, state)))
-    others, rows = theirs(peer, name, state, x), {}
-    for method, call in ours(f, jnp.asarray(x), layer, window).items():
-        if config.smoke and method not in QUICK:
-            continue
+    calls, others = ours(f, jnp.asarray(x), layer, window), theirs(peer, name, state, x)
+    for method in QUICK if config.smoke else config.methods:
         began = perf_counter()
-        call()
+        calls[method]()
         row = {"first call s": perf_counter() - began}
-        calls = {"ours": call}
+        turns = {"ours": calls[method]}
         for kind, of in (("captum", method), ("captum other", f"{method}, other")):
             if of in others:
-                calls[kind] = others[of]
-        taken = interleaved(calls, 0.0 if config.smoke else config.seconds)
+                turns[kind] = others[of]
+        taken = interleaved(turns, 0.0 if config.smoke else config.seconds)
         row |= {f"{kind} ms": 1e3 * seconds for kind, seconds in taken.items()}
-        if peer and "captum" in taken:
+        if "captum" in taken:
             best = min(seconds for kind, seconds in taken.items() if kind != "ours")
             row["best captum / ours"] = best / taken["ours"]
-        rows[f"{name} {method}"] = row
         print(f"{name} {method}", {k: round(v, 2) for k, v in row.items()}, flush=True)
-    return rows
+        yield f"{name} {method}", row
 
 
 def main(config: Config) -> dict[str, Any]:
     """Print and record a row for each model and method."""
     peer = Peer(config.torch) if config.torch and not config.smoke else None
-    rows: dict[str, dict[str, float]] = {}
-    for name in ("lenet",) if config.smoke else config.names:
-        rows |= measured(config, name, peer)
+    if config.smoke:
+        return dict(measured(config, "lenet", peer))
+    record = "benchmark_attribution" + (f"-{config.label}" if config.label else "")
+    found = recorded(record).get("rows", {})
+    for name in config.names:
+        for line, row in measured(config, name, peer):
+            found[line] = row
+            lines = [f"{n} {method}" for n in NETS for method in METHODS]
+            rows = {line: found[line] for line in lines if line in found}
+            result: dict[str, Any] = {"rows": rows}
+            ratios = [r["best captum / ours"] for r in rows.values() if "best captum / ours" in r]
+            if ratios:
+                result |= {"geometric mean": geometric_mean(ratios), "least": min(ratios)}
+            save(record, result)
+            told = {
+                line: {c: f"{row[c]:.2f}" if c in row else "" for c in COLUMNS}
+                for line, row in rows.items()
+            }
+            save_table(record, told)
         if peer:
             peer.forget()
-    if config.smoke:
-        return rows
-    result: dict[str, Any] = {"rows": rows}
-    ratios = [row["best captum / ours"] for row in rows.values() if "best captum / ours" in row]
-    if ratios:
-        result |= {"geometric mean": geometric_mean(ratios), "least": min(ratios)}
-    record = "benchmark_attribution" + (f"-{config.label}" if config.label else "")
-    save(record, result)
-    columns = ("first call s", "ours ms", "captum ms", "captum other ms", "best captum / ours")
-    save_table(
-        record,
-        {
-            name: {c: f"{row[c]:.2f}" if c in row else "" for c in columns}
-            for name, row in rows.items()
-        },
-    )
-    return rows
+    return found
 
 
 if __name__ == "__main__":

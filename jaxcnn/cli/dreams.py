@@ -88,9 +88,6 @@ def _net(name: str, source: str) -> Net:
 
 def _net_of_run(directory: Path) -> Net:
     run = load_run(directory)
-    variables = {"params": run.state.params}
-    if run.state.batch_stats:
-        variables["batch_stats"] = run.state.batch_stats
-    f = Partial(run.model.apply, variables)
+    f = Partial(run.model.apply, run.variables)
     stages = models.entry(run.config.model).stages
     return Net(f, run.input.shape, run.input.mean, run.input.std, stages)

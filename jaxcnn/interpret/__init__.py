@@ -32,8 +32,8 @@ from jaxcnn.interpret.checks.randomization import SanityCheck, sanity_check
 from jaxcnn.interpret.checks.rankings import rank_agreement
 from jaxcnn.interpret.checks.removal import DeletionInsertion, deletion_insertion
 from jaxcnn.interpret.filters import filter_grid
-from jaxcnn.interpret.layers import layer_shapes
-from jaxcnn.interpret.methods import last_maps, methods
+from jaxcnn.interpret.layers import last_maps, layer_shapes
+from jaxcnn.interpret.methods import methods
 from jaxcnn.interpret.patches import Box, TopPatches, receptive_field, top_patches
 from jaxcnn.interpret.rectifiers.counts import Rectifiers, count_rectifiers
 

@@ -136,3 +136,16 @@ def layer_shapes(f: Callable[..., Any], x: Any) -> dict[str, jax.ShapeDtypeStruc
 
     shapes = jax.eval_shape(outputs, x)
     return dict(zip(names, shapes, strict=True))
+
+
+def last_maps(f: Callable[..., Any], x: Any) -> str:
+    """The last layer whose output still has a height and a width: where Grad-CAM looks.
+
+    Raises:
+        ValueError: no layer has.
+    """
+    shapes = layer_shapes(f, x)
+    for name, shape in reversed(shapes.items()):
+        if len(shape.shape) == 4 and min(shape.shape[1:3]) > 1:
+            return name
+    raise ValueError(f"last_maps: f has no layer of feature maps b h w c; layers: {list(shapes)}.")

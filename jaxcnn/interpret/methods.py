@@ -12,7 +12,6 @@ from jaxcnn.interpret.attribution.gradients import grad_times_input, saliency, s
 from jaxcnn.interpret.attribution.integrated import integrated_gradients
 from jaxcnn.interpret.attribution.occlusions import occlusion
 from jaxcnn.interpret.backprop import deconvnet, guided_backprop
-from jaxcnn.interpret.layers import layer_shapes
 from jaxcnn.interpret.targets import Target
 
 Method = Callable[[Target, Array], Array]  # (f, images b h w c) -> attributions of that shape
@@ -47,16 +46,3 @@ def methods(*, layer: str, window: int, seed: int = 0) -> Mapping[str, Method]:
         "deconvnet": deconvnet,
         "grad_cam": maps,
     }
-
-
-def last_maps(f: Target, x: Array) -> str:
-    """The last layer whose output still has a height and a width: where Grad-CAM looks.
-
-    Raises:
-        ValueError: no layer has.
-    """
-    shapes = layer_shapes(f, x)
-    for name, shape in reversed(shapes.items()):
-        if len(shape.shape) == 4 and min(shape.shape[1:3]) > 1:
-            return name
-    raise ValueError(f"last_maps: f has no layer of feature maps b h w c; layers: {list(shapes)}.")

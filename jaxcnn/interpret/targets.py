@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 Target = Callable[[Array], Array]  # images b h w c -> (b,)
 
@@ -32,6 +33,24 @@ def images(caller: str, x: Any) -> Array:
             f"{caller}: x needs floating-point images b h w c, got {x.dtype}{list(x.shape)}."
         )
     return x
+
+
+def broadcastable(caller: str, name: str, value: ArrayLike, x: Array) -> Array:
+    """What stands for pixels, as an array of x's dtype.
+
+    Raises:
+        ValueError: where it does not broadcast to x's shape.
+    """
+    array = jnp.asarray(value, x.dtype)
+    try:
+        fits = jnp.broadcast_shapes(array.shape, x.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{caller}: {name} must broadcast to x's shape {x.shape}, got {array.shape}."
+        )
+    return array
 
 
 def scores(caller: str, f: Target, x: Array) -> Array:

@@ -14,7 +14,8 @@ from jaxcnn.interpret.ascent.maximization import maximize
 from jaxcnn.interpret.ascent.regularizers import Regularizers
 from jaxcnn.interpret.checks.rankings import rank_agreement
 from jaxcnn.interpret.checks.removal import deletion_insertion
-from jaxcnn.interpret.methods import last_maps, methods
+from jaxcnn.interpret.layers import last_maps
+from jaxcnn.interpret.methods import methods
 from jaxcnn.reports.pages import Picture, Section, Table
 from jaxcnn.reports.subjects import Subject, class_probabilities, class_scores, normal, shown
 from jaxcnn.train.loop import read_metrics

@@ -109,14 +109,11 @@ def _of_run(directory: Path, paths: Sequence[Path]) -> Subject:
             f"test image {i}: {dataset.classes[label]}"
             for i, label in zip(chosen, labels, strict=True)
         )
-    variables = {"params": run.state.params}
-    if run.state.batch_stats:
-        variables["batch_stats"] = run.state.batch_stats
     return _subject(
         f"{run.config.model} on {run.config.data}",
         f"the best checkpoint of {directory}",
         run.model,
-        variables,
+        run.variables,
         run.input,
         make_prepare(run.input)(pixels),
         captions,

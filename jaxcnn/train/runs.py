@@ -36,6 +36,12 @@ class Run(NamedTuple):
     model: nn.Module
     state: State
 
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the model is applied to."""
+        own = {"params": self.state.params, "batch_stats": self.state.batch_stats}
+        return {name: tree for name, tree in own.items() if tree}
+
 
 def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, Any]:
     """Train, test, and write a run directory.

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from jaxcnn import data
 from jaxcnn.interpret.ascent.dreams import deep_dream, octave_sizes
 from jaxcnn.interpret.ascent.objectives import layer_score
-from jaxcnn.interpret.layers import layer_shapes
+from jaxcnn.interpret.layers import last_maps
 
 LONGEST = 640  # pixels, of a photo whose size is left open
 
@@ -151,8 +151,4 @@ def _resized(pixels: np.ndarray, longest: int | None, smallest: int | None) -> n
 def _layer(net: Net) -> str:
     if len(net.stages) > 1:
         return net.stages[-2]
-    shapes = layer_shapes(net.f, jax.ShapeDtypeStruct((1, *net.shape), jnp.float32))
-    maps = [name for name, y in shapes.items() if len(y.shape) == 4 and y.shape[1] * y.shape[2] > 1]
-    if not maps:
-        raise ValueError("dream: the net has no layer with a map, name one by --layer.")
-    return maps[-1]
+    return last_maps(net.f, jax.ShapeDtypeStruct((1, *net.shape), jnp.float32))

@@ -10,9 +10,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxcnn.interpret.attribution.baselines import broadcastable
 from jaxcnn.interpret.attribution.sums import sum_over
-from jaxcnn.interpret.targets import Target, argument, images, scores, total
+from jaxcnn.interpret.targets import Target, argument, broadcastable, images, scores, total
 
 
 class IntegratedGradients(NamedTuple):
@@ -58,7 +57,7 @@ def integrated_gradients(
     x = images(caller, x)
     if steps < 1:
         raise ValueError(f"{caller}: steps must be 1 or more, got {steps}.")
-    return _integrated(argument(f), x, broadcastable(caller, baseline, x), steps=steps)
+    return _integrated(argument(f), x, broadcastable(caller, "baseline", baseline, x), steps=steps)
 
 
 @partial(jax.jit, static_argnames="steps")

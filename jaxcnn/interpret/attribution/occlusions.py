@@ -10,8 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxcnn.functional.windows import PerAxis, per_axis
-from jaxcnn.interpret.attribution.baselines import broadcastable
-from jaxcnn.interpret.targets import Target, argument, images, scores
+from jaxcnn.interpret.targets import Target, argument, broadcastable, images, scores
 
 
 def occlusion(
@@ -64,7 +63,7 @@ def occlusion(
         raise ValueError(
             f"occlusion: stride must be no more than the window {windows}, got {strides}."
         )
-    cover = broadcastable("occlusion", baseline, x)
+    cover = broadcastable("occlusion", "baseline", baseline, x)
     return _occlusion(argument(f), x, cover, windows=tuple(windows), strides=tuple(strides))
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Shaped
 
-from jaxcnn.interpret.targets import Target, argument, images, scores
+from jaxcnn.interpret.targets import Target, argument, broadcastable, images, scores
 
 STEPS = 64  # by default, where there are so many pixels
 
@@ -89,24 +89,11 @@ def deletion_insertion(
         argument(f),
         x,
         attribution,
-        _filled("baseline", baseline, x),
-        _filled("canvas", canvas, x),
+        broadcastable("deletion_insertion", "baseline", baseline, x),
+        broadcastable("deletion_insertion", "canvas", canvas, x),
         steps=steps,
         absolute=absolute,
     )
-
-
-def _filled(name: str, value: float | Array, x: Array) -> Array:
-    value = jnp.asarray(value, x.dtype)
-    try:
-        fits = jnp.broadcast_shapes(value.shape, x.shape) == x.shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"deletion_insertion: {name} must broadcast to x's shape {x.shape}, got {value.shape}."
-        )
-    return value
 
 
 @partial(jax.jit, static_argnames=("steps", "absolute"))

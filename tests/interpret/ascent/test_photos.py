@@ -96,7 +96,7 @@ def test_what_is_saved_is_what_was_dreamt(photo, tmp_path):
 
 def test_errors(photo):
     flat = Net(lambda x: x.mean((1, 2)), (8, 8, 3), (0.5,) * 3, (0.5,) * 3)
-    with pytest.raises(ValueError, match="dream: the net has no layer with a map"):
+    with pytest.raises(ValueError, match="last_maps: f has no layer of feature maps"):
         dream_photo(flat, photo[0])
     with pytest.raises(ValueError, match="layer_score: f has no layer 'lat'; did you mean 'late'"):
         dream_photo(NET, photo[0], layer="lat")
