@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
@@ -113,17 +114,13 @@ def smooth_grad(
     x = images("smooth_grad", x)
     if samples < 1:
         raise ValueError(f"smooth_grad: samples must be 1 or more, got {samples}.")
-    return _smooth_grad(argument(f), x, key, jnp.asarray(noise, x.dtype), samples=samples)
+    term = partial(_noisy_gradient, argument(f), key, jnp.asarray(noise, x.dtype))
+    return (sum_over(term, x, np.arange(samples)) / samples).astype(x.dtype)
 
 
-@partial(jax.jit, static_argnames="samples")
-def _smooth_grad(f: Target, x: Array, key: Array, noise: Array, *, samples: int) -> Array:
-    gradient = jax.grad(total("smooth_grad", f))
+@jax.jit
+def _noisy_gradient(f: Target, key: Array, noise: Array, x: Array, sample: Array) -> Array:
     axes = (1, 2, 3)
     sigma = noise * (x.max(axes, keepdims=True) - x.min(axes, keepdims=True))
-
-    def noisy(sample: Array) -> Array:
-        n = jax.random.normal(jax.random.fold_in(key, sample), x.shape[1:], x.dtype)
-        return gradient(x + sigma * n)
-
-    return (sum_over(noisy, jnp.arange(samples)) / samples).astype(x.dtype)
+    n = jax.random.normal(jax.random.fold_in(key, sample), x.shape[1:], x.dtype)
+    return jax.grad(total("smooth_grad", f))(x + sigma * n)

@@ -57,23 +57,23 @@ def integrated_gradients(
     x = images(caller, x)
     if steps < 1:
         raise ValueError(f"{caller}: steps must be 1 or more, got {steps}.")
-    return _integrated(argument(f), x, broadcastable(caller, "baseline", baseline, x), steps=steps)
-
-
-@partial(jax.jit, static_argnames="steps")
-def _integrated(f: Target, x: Array, baseline: Array, *, steps: int) -> IntegratedGradients:
-    caller = "integrated_gradients"
-    gradient = jax.grad(total(caller, f))
-    baseline = jnp.broadcast_to(baseline, x.shape)
-    way = x - baseline
+    f, baseline = argument(f), broadcastable(caller, "baseline", baseline, x)
     nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1]
+    places = (((1 + nodes) / 2).astype(x.dtype), (weights / 2).astype(x.dtype))
+    mean = sum_over(partial(_weighted_gradient, f, baseline), x, *places)
+    return _complete(f, baseline, x, mean)
 
-    def weighted(at: tuple[Array, Array]) -> Array:
-        node, weight = at
-        return weight * gradient(baseline + node * way)
 
-    places = (jnp.asarray((1 + nodes) / 2, x.dtype), jnp.asarray(weights / 2, x.dtype))
-    attribution = way * sum_over(weighted, places)
-    rise = scores(caller, f, x) - scores(caller, f, baseline)
+@jax.jit
+def _weighted_gradient(f: Target, baseline: Array, x: Array, node: Array, weight: Array) -> Array:
+    return weight * jax.grad(total("integrated_gradients", f))(baseline + node * (x - baseline))
+
+
+@jax.jit
+def _complete(f: Target, baseline: Array, x: Array, mean: Array) -> IntegratedGradients:
+    """The attribution by the mean gradient along the way, and what is missing."""
+    attribution = (x - baseline) * mean
+    at_baseline = scores("integrated_gradients", f, jnp.broadcast_to(baseline, x.shape))
+    rise = scores("integrated_gradients", f, x) - at_baseline
     residual = rise - attribution.sum((1, 2, 3))
     return IntegratedGradients(attribution.astype(x.dtype), residual.astype(x.dtype))

@@ -54,11 +54,11 @@ def test_coarse_maps_are_resized():
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 7e4, -1.0])
 def test_constant_maps_give_zeros(value):
-    def f(x):
-        return weighted(x[:, ::3, ::3])
+    def f(x):  # 7 x 6 pixels, which resizing leaves equal only up to rounding
+        return weighted(x[:, ::3, ::4])
 
     found = grad_cam(f, jnp.full((1, 20, 23, 2), value), "maps")
-    alphas = max(value, 0) / 56  # 7 x 8 pixels, w = 2 - 1
+    alphas = max(value, 0) / 42  # w = 2 - 1
     assert_close(found.raw, jnp.full((1, 20, 23), alphas))
     assert_close(found.scaled, jnp.zeros((1, 20, 23)), "exact")
 

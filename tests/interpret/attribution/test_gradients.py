@@ -68,6 +68,12 @@ def test_smooth_grad_follows_its_key():
     assert jnp.abs(smooth_grad(f, x, jax.random.key(1), samples=4) - first).max() > 0.01
 
 
+def test_bfloat16_adds_up_in_float32():
+    x = jnp.ones((1, 2, 2, 1), jnp.bfloat16)  # whose ones add up to 256 and no further
+    found = smooth_grad(lambda x: x.sum((1, 2, 3)), x, KEY, samples=600)
+    assert_close(found, x, "exact")
+
+
 def test_memory_does_not_grow_with_samples():
     x = array(2, 16, 16, 3)
     f = lambda x: (jnp.sin(x) ** 3).sum((1, 2, 3))  # noqa: E731

@@ -54,20 +54,14 @@ def test_residual_is_what_completeness_lacks(x64):
 
 
 def test_memory_does_not_grow_with_steps():
-    x = array(2, 16, 16, 3)
+    x, w = array(2, 16, 16, 3), array(768, 6, seed=1)
+    f = lambda x: jnp.tanh(x.reshape(len(x), -1) @ w).sum(1)  # noqa: E731
 
     def bytes_of(steps):
-        run = jax.jit(lambda x: integrated_gradients(quartic, x, steps=steps))
+        run = jax.jit(lambda x: integrated_gradients(f, x, steps=steps))
         return run.lower(x).compile().memory_analysis().temp_size_in_bytes
 
     assert bytes_of(200) <= bytes_of(4) + 2 * 4 * 200  # and the nodes and weights
-
-
-def test_bfloat16_adds_up_in_float32():
-    x = jnp.ones((1, 8, 8, 1), jnp.bfloat16)
-    found = integrated_gradients(lambda x: x.sum((1, 2, 3)), x, steps=256)
-    assert found.attribution.dtype == jnp.bfloat16
-    assert_close(found.attribution, x, "bfloat16")
 
 
 def test_errors(unchecked):

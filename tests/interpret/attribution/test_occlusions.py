@@ -39,10 +39,8 @@ def bent(numpy, w):
 
 CASES = [  # size, window, stride
     ((5, 7), (2, 3), (1, 1)),
-    ((5, 7), (2, 3), (2, 3)),
     ((8, 8), (3, 4), (2, 3)),  # the last windows hang over the edges
     ((6, 5), (6, 5), (6, 5)),  # one window
-    ((4, 6), (1, 6), (1, 2)),
 ]
 
 
