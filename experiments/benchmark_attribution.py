@@ -10,8 +10,8 @@ Command:  python experiments/benchmark_attribution.py
 Hardware: 2 CPU cores (AMD EPYC), jax 0.10.2, torch 2.13, Captum 0.9, float32
 Time:     3 min with --seconds 4
 Result:   After compilation ours are ahead of Captum's faster way in 13 of 14 rows, by 1.15 to 2.2;
-          occlusion of MobileNetV2 takes 1.7 times as long as Captum with 8 windows at once, and 0.83
-          of its default's time. The first call takes 0.4 to 4 s. (results/benchmark_attribution.md)
+          occlusion of MobileNetV2 takes 1.7 times as long as Captum with 8 windows at once, 0.83 of
+          its default's time. The first call takes 0.4 to 4 s. (results/benchmark_attribution.md)
 """
 
 import dataclasses
