@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             close = difflib.get_close_matches(arguments[0], table, n=1)
             guess = f"; did you mean {close[0]!r}?" if close else "."
             raise ValueError(f"no verb {arguments[0]!r}{guess} Verbs: {', '.join(table)}.")
+        if arguments[:1] == ["inspect"]:
+            arguments[1:] = inspections.options_first(arguments[1:])
         with warnings.catch_warnings():
             warnings.showwarning = _say
             code = tyro.extras.subcommand_cli_from_dict(

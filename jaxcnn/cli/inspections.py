@@ -1,11 +1,31 @@
 """The verb `inspect`: a page of what a model has learnt and why it says what it says."""
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from jaxcnn.reports import subject, write_report
+
+
+def options_first(words: Sequence[str]) -> list[str]:
+    """The words of `inspect` with its options before all others, as argparse wants them.
+
+    Example:
+        >>> options_first(["lenet", "--weights", "own.pth", "a.png", "--out=b"])
+        ['--weights', 'own.pth', '--out=b', 'lenet', 'a.png']
+    """
+    options, others, rest = [], [], iter(words)
+    for word in rest:
+        if not word.startswith("-"):
+            others.append(word)
+        elif "=" in word or word in ("-h", "--help"):
+            options.append(word)
+        else:  # its value is the next word
+            options += [word, *itertools.islice(rest, 1)]
+    return options + others
 
 
 def inspect(

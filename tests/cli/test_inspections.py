@@ -26,7 +26,7 @@ def test_where_the_page_goes(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(inspections, "subject", subject)
     monkeypatch.setattr(inspections, "write_report", write_report)
-    assert call("lenet", "a.png", "b.png", "--weights", "own.pth") == 0
+    assert call("lenet", "--weights", "own.pth", "a.png", "b.png") == 0
     assert capsys.readouterr().out == "Filters\nReport: inspect-lenet/report.html\n"
     assert call(str(tmp_path)) == 0
     assert f"Report: {tmp_path}/inspect/report.html" in capsys.readouterr().out
