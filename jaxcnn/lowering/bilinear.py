@@ -15,7 +15,7 @@ from jax.interpreters import ad, batching
 
 from jaxcnn.lowering import depthwise, grouped, products, rows, strided, winograd
 from jaxcnn.lowering.operations import Operation, bind, like, operation
-from jaxcnn.lowering.windows import Windows
+from jaxcnn.lowering.windows import Windows, whole
 
 
 def channels_last(axes: int) -> lax.ConvDimensionNumbers:
@@ -55,6 +55,39 @@ def xla_by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
     return kernel
 
 
+def canonical_by_x(y: Array, kernel: Array, *, how: Windows) -> Array:
+    """x, by XLA's convolution with the channels last everywhere."""
+    flipped = jnp.flip(kernel, tuple(range(len(how.window)))).swapaxes(-1, -2)
+    axes = zip(how.lengths, how.padding, how.window, how.dilation, strict=True)
+    reach = [(n, low, d * (k - 1)) for n, (low, _), k, d in axes]
+    pixels = [(out - 1) * s + 1 for out, s in zip(how.outputs, how.stride, strict=True)]
+    padding = [(r - low, n + low - m) for (n, low, r), m in zip(reach, pixels, strict=True)]
+    return lax.conv_general_dilated(
+        y,
+        flipped,
+        (1,) * len(how.window),
+        padding,
+        lhs_dilation=how.stride,
+        rhs_dilation=how.dilation,
+        dimension_numbers=channels_last(len(how.window)),
+        precision=how.precision,
+    )
+
+
+def canonical_by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
+    """The kernel, by XLA's convolution with the batch as its channels, which stand last."""
+    kernel = lax.conv_general_dilated(
+        x.swapaxes(0, -1),
+        jnp.moveaxis(y, 0, -2),
+        how.dilation,
+        whole(how),
+        rhs_dilation=how.stride,
+        dimension_numbers=channels_last(len(how.window)),
+        precision=how.precision,
+    )
+    return jnp.moveaxis(kernel, 0, -2)
+
+
 conv_p = operation(
     "conv",
     {
@@ -72,6 +105,7 @@ by_x_p = operation(
     "conv_by_x",
     {
         "xla": xla_by_x,
+        "canonical": canonical_by_x,
         "shifts": depthwise.by_x,
         "blocks": lambda y, kernel, *, how: grouped.conv(by_x, y, kernel, how=how),
         "dot": products.by_x,
@@ -86,6 +120,7 @@ by_kernel_p = operation(
     "conv_by_kernel",
     {
         "xla": xla_by_kernel,
+        "canonical": canonical_by_kernel,
         "shifts": depthwise.by_kernel,
         "rows": lambda x, y, *, how: rows.by_kernel(by_kernel, x, y, how=how),
         "blocks": lambda x, y, *, how: grouped.by_kernel(by_kernel, x, y, how=how),

@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -101,3 +102,18 @@ def test_empty_outputs_are_xla_s():
         x, kernel, (1, 1), "SAME", dimension_numbers=lowering.channels_last(2)
     )
     assert y.shape == (2, 2, 2, 0)
+
+
+def test_convolutions_and_their_gradients_have_the_channels_last():
+    """XLA's CPU compiler reorders no others inside a loop, and computes them by naive loops."""
+
+    def loss(x, kernel):
+        return (conv(x, kernel, stride=2) ** 2).sum() + (conv(x, kernel) ** 2).sum()
+
+    x, kernel = jnp.ones((2, 9, 9, 8)), jnp.ones((3, 3, 8, 16))
+    lowered = jax.jit(jax.grad(loss, (0, 1))).trace(x, kernel).lower(lowering_platforms=("cpu",))
+    orders = re.findall(r"dim_numbers = (\[.*?\]x\[.*?\]->\[.*?\])", lowered.as_text())
+    assert set(orders) == {
+        "[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]",
+        "[b, 0, f]x[0, i, o]->[b, 0, f]",
+    }
