@@ -1,12 +1,13 @@
 """Training: a pure jitted step, evaluation, the loop around them, and whole runs."""
 
-from jaxcnn.train.checkpoints import restore, save
+from jaxcnn.train.checkpoints import restore, restore_variables, writing
 from jaxcnn.train.config import TrainConfig, parse_options
 from jaxcnn.train.diagnosis import diagnose
 from jaxcnn.train.features import dataset_features, extract, photo_features, save_features
 from jaxcnn.train.guesses import Guess, predict_pretrained, predict_run
 from jaxcnn.train.loop import Fit, fit
 from jaxcnn.train.optimizers import make_optimizer
+from jaxcnn.train.parallel import Layout, make_layout
 from jaxcnn.train.runs import evaluate_run, load_run, read_config, train_run
 from jaxcnn.train.schedules import make_schedule
 from jaxcnn.train.steps import Evaluation, State, create_state, evaluate, predict, train_step
@@ -15,6 +16,7 @@ __all__ = [
     "Evaluation",
     "Fit",
     "Guess",
+    "Layout",
     "State",
     "TrainConfig",
     "create_state",
@@ -25,6 +27,7 @@ __all__ = [
     "extract",
     "fit",
     "load_run",
+    "make_layout",
     "make_optimizer",
     "make_schedule",
     "parse_options",
@@ -34,8 +37,9 @@ __all__ = [
     "predict_run",
     "read_config",
     "restore",
-    "save",
+    "restore_variables",
     "save_features",
     "train_run",
     "train_step",
+    "writing",
 ]

@@ -80,11 +80,48 @@ class TrainConfig:
     flip: bool = False
     """Flip each training image left to right with probability 1/2."""
 
+    cutout: int = 0
+    """Side of a square that is cut out of each training image, in pixels; 0: none."""
+
+    mixup: float = 0.0
+    """Mix training images and labels in pairs by a share from Beta(MIXUP, MIXUP); 0: none."""
+
     validation: float = 0.1
     """Share of the training images held out to validate after each epoch."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type that layers compute in; parameters stay in float32."""
+    """Type that layers compute in; parameters and statistics stay in float32."""
+
+    accumulate: int = 1
+    """Batches whose mean gradient makes an optimizer step."""
+
+    average: float = 0.0
+    """Decay of a moving average of the weights (EMA), by which they are tested, such as 0.999;
+    0: none."""
+
+    mesh: str | None = None
+    """Devices that share each batch, as data=N; by default all there are."""
+
+    shard_optimizer: bool = False
+    """Cut the optimizer's state over the devices, too."""
+
+    batch_norm: Literal["synchronised", "per-device"] = "synchronised"
+    """Statistics of the whole batch, as on one device, or of each device's part of it."""
+
+    stream: bool = False
+    """Read each batch when it is needed: a folder from the disk, whatever its size."""
+
+    workers: int = 0
+    """Processes that read a streamed folder; 0 reads in threads."""
+
+    skip_corrupt: bool = False
+    """Leave out images of a folder that cannot be read, and count them."""
+
+    keep: int = 3
+    """Newest checkpoints that are kept, beside the best."""
+
+    checkpoint_steps: int | None = None
+    """Batches after which a long epoch is saved in its middle, too."""
 
     seed: int = 0
     """Seed of parameters, shuffles, dropout and the validation split."""
@@ -103,6 +140,16 @@ class TrainConfig:
             "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "positive"),
             "label_smoothing": (0 <= self.label_smoothing <= 1, "in [0, 1]"),
             "pad_crop": (self.pad_crop >= 0, "0 or more pixels"),
+            "cutout": (self.cutout >= 0, "0 or more pixels"),
+            "mixup": (self.mixup >= 0, "0 or more"),
+            "accumulate": (self.accumulate >= 1, "at least 1"),
+            "average": (0 <= self.average < 1, "in [0, 1)"),
+            "workers": (self.workers >= 0, "0 or more"),
+            "keep": (self.keep >= 1, "at least 1"),
+            "checkpoint_steps": (
+                self.checkpoint_steps is None or self.checkpoint_steps >= 1,
+                "at least 1",
+            ),
             "validation": (0 <= self.validation < 1, "in [0, 1)"),
             "multipliers": (all(m >= 0 for m in self.multipliers.values()), "0 or more"),
             "seed": (0 <= self.seed < 2**32, "in [0, 2^32)"),

@@ -28,11 +28,14 @@ def load_data(config: TrainConfig) -> tuple[data.Dataset, Input]:
     with, else the data set's own.
     """
     size = None if config.image_size is None else (config.image_size, config.image_size)
-    dataset = data.load(config.data, path=config.data_path, size=size)
+    options: dict[str, Any] = {"path": config.data_path}
+    if config.data.startswith("folder:"):  # other sets are in memory as they are
+        options |= {"stream": config.stream, "skip_corrupt": config.skip_corrupt}
+    dataset = data.load(config.data, size=size, **options)
     entry = models.entry(config.model)
     if size is None and min(dataset.train.images.shape[1:3]) < entry.smallest:
         size = entry.input_shape[:2]
-        dataset = data.load(config.data, path=config.data_path, size=size)
+        dataset = data.load(config.data, size=size, **options)
     mean, std = dataset.mean, dataset.std
     if config.weights is not None and weights.published(config.model):
         known = weights.preprocessing(config.model, config.weights)
@@ -43,11 +46,12 @@ def load_data(config: TrainConfig) -> tuple[data.Dataset, Input]:
 
 
 def _with_channels(dataset: data.Dataset, channels: int) -> data.Dataset:
-    train, test = (
-        replace(split, images=data.to_channels(split.images, channels))
-        for split in (dataset.train, dataset.test)
-    )
-    return replace(dataset, train=train, test=test)
+    def changed(split: data.Split) -> data.Split:
+        if isinstance(split.images, data.Pictures):
+            return replace(split, images=replace(split.images, channels=channels))
+        return replace(split, images=data.to_channels(split.images, channels))
+
+    return replace(dataset, train=changed(dataset.train), test=changed(dataset.test))
 
 
 def make_prepare(fed: Input) -> Callable[[Any], Any]:
@@ -55,15 +59,24 @@ def make_prepare(fed: Input) -> Callable[[Any], Any]:
     return partial(data.normalize, mean=fed.mean, std=fed.std)
 
 
-def make_augment(config: TrainConfig) -> Callable[[Array, Array], Array] | None:
-    """The random changes of training images that a config asks for."""
-    if not (config.flip or config.pad_crop):
+def make_augment(
+    config: TrainConfig, classes: int
+) -> Callable[[Array, Array, Array], tuple[Array, Array]] | None:
+    """The random changes of training images and labels that a config asks for."""
+    if not (config.flip or config.pad_crop or config.cutout or config.mixup):
         return None
 
-    def augment(key: Array, images: Array) -> Array:
-        crop_key, flip_key = jax.random.split(key)
+    def augment(key: Array, images: Array, labels: Array) -> tuple[Array, Array]:
+        crop_key, flip_key, cutout_key, mixup_key = jax.random.split(key, 4)
         if config.pad_crop:
             images = data.pad_crop(crop_key, images, config.pad_crop)
-        return data.flip(flip_key, images) if config.flip else images
+        if config.flip:
+            images = data.flip(flip_key, images)
+        if config.cutout:
+            images = data.cutout(cutout_key, images, config.cutout)
+        if config.mixup:
+            given = jax.nn.one_hot(labels, classes)
+            return data.mixup(mixup_key, images, given, config.mixup)
+        return images, labels
 
     return augment

@@ -3,29 +3,55 @@
 import json
 import time
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax
 import jax
-import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax import Array
 
 import jaxcnn
-from jaxcnn import data, models, plots, weights
+from jaxcnn import data, models, plots
 from jaxcnn.functional.shapes import count_parameters
 from jaxcnn.losses import cross_entropy
-from jaxcnn.train.checkpoints import restore_variables
-from jaxcnn.train.config import TrainConfig, from_json, parse_options, to_json
+from jaxcnn.train.checkpoints import restore_variables, steps_on_disk
+from jaxcnn.train.config import TrainConfig, from_json, to_json
 from jaxcnn.train.diagnosis import diagnose
 from jaxcnn.train.inputs import Input, load_data, make_augment, make_prepare
-from jaxcnn.train.loop import Fit, best_epoch, fit
-from jaxcnn.train.optimizers import make_optimizer
-from jaxcnn.train.schedules import Schedule, make_schedule
-from jaxcnn.train.steps import Evaluation, State, create_state, evaluate
+from jaxcnn.train.loop import Fit, Row, best_epoch, fit, read_metrics
+from jaxcnn.train.parallel import (
+    Layout,
+    agreed,
+    first_process,
+    make_layout,
+    parse_mesh,
+    per_device,
+    placed,
+    together,
+)
+from jaxcnn.train.setups import (
+    make_model,
+    optimizer_of,
+    schedule_of,
+    start_state,
+    start_weights,
+)
+from jaxcnn.train.steps import Evaluation, State, evaluate
+
+# What may change when a run is resumed: it changes no number, or only which come next.
+FREE = (
+    "epochs",
+    "out",
+    "data_path",
+    "mesh",
+    "shard_optimizer",
+    "stream",
+    "workers",
+    "keep",
+    "checkpoint_steps",
+)
 
 
 class Run(NamedTuple):
@@ -46,15 +72,17 @@ class Run(NamedTuple):
 def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, Any]:
     """Train, test, and write a run directory.
 
-    It holds config.json, metrics.jsonl (a line an epoch), checkpoints/newest and checkpoints/best,
-    summary.json, and the pictures curves.png, confusion.png and filters.png. The test images are
-    seen once, at the end, by the best checkpoint (highest validation accuracy).
+    It holds config.json, metrics.jsonl (a line an epoch), checkpoints/STEP (the newest ones and the
+    best), summary.json, and the pictures curves.png, confusion.png and filters.png. The test images
+    are seen once, at the end, by the best checkpoint (highest validation accuracy). With several
+    processes all of them call this alike, and the first one writes.
 
     Args:
         config: all options.
-        resume: a run directory to go on with, whose config may differ in `epochs` alone. After an
-            interrupt it goes on bit for bit; more epochs than before stretch the schedules that
-            depend on them (cosine, warmup-cosine, one-cycle).
+        resume: a run directory to go on with, whose config may differ in `epochs` and in what
+            changes no number (`FREE`). After an interrupt or a kill it goes on bit for bit, on as
+            many devices; more epochs than before stretch the schedules that depend on them
+            (cosine, warmup-cosine, one-cycle).
 
     Returns:
         the content of summary.json: "status", "directory", "test_accuracy", "test_loss" (nats),
@@ -63,27 +91,32 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
     Raises:
         ValueError: options that do not fit together, or a directory that holds a run already.
         FileNotFoundError: data or a checkpoint that is not there.
+        OSError: a checkpoint or another file that cannot be written.
     """
     began = time.perf_counter()
     directory = resume or config.out or _fresh_directory(config)
     if resume:
         _check_resumed(resume, config)
+    layout = _layout(config)
     dataset, fed = load_data(config)
     training, validation = dataset.train, None
     if config.validation:
         training, validation = data.split_validation(
             dataset.train, config.validation, seed=config.seed
         )
-    schedule = _schedule(config, max(len(training) // config.batch_size, 1))
-    model = _model(config, len(fed.classes))
-    variables = None if resume else _start_weights(config, fed)
-    state = _state(config, fed, model, _optimizer(config, schedule), variables)
+    schedule = schedule_of(config, len(training))
+    variables = None if resume else start_weights(config, fed)
+    state = start_state(config, fed, optimizer_of(config, schedule), variables)
+    if config.batch_norm == "per-device":
+        state = state.replace(apply=per_device(state.apply, layout))
     _write_config(directory, config, fed, new=not resume)
-    print(
-        f"{config.model} ({count_parameters(state.params):,} parameters) on {config.data}: "
-        f"{len(training):,} training, {len(validation or ()):,} validation and "
-        f"{len(dataset.test):,} test images of {'x'.join(map(str, fed.shape))}"
-    )
+    if first_process():
+        print(
+            f"{config.model} ({count_parameters(state.params):,} parameters) on {config.data}: "
+            f"{len(training):,} training, {len(validation or ()):,} validation and "
+            f"{len(dataset.test):,} test images of {'x'.join(map(str, fed.shape))}"
+            f"{_devices(layout)}"
+        )
     fitted = fit(
         state,
         training,
@@ -92,20 +125,35 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         batch_size=config.batch_size,
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
         prepare=make_prepare(fed),
-        augment=make_augment(config),
-        learning_rate=schedule,
+        augment=make_augment(config, len(fed.classes)),
+        learning_rate=lambda step: schedule(step // config.accumulate),
         directory=directory,
         resume=resume is not None,
+        layout=layout,
+        stream=config.stream,
+        workers=config.workers,
+        keep=config.keep,
+        checkpoint_steps=config.checkpoint_steps,
     )
     summary: dict[str, Any] = {"status": fitted.status, "directory": str(directory)}
-    summary |= _results(fed, fitted, directory)
+    summary |= _results(fed, fitted)
     if fitted.status == "finished" and fitted.history:
-        best = restore_variables(directory, "best", state)
-        summary |= _test(config, fed, best, dataset.test, directory)
-        plots.save(plots.filter_grid(first_filters(model, best, fed)), directory / "filters.png")
+        best_step = best_epoch(_saved_rows(directory))["step"]
+        best = restore_variables(directory, best_step, fitted.state)
+        test = _evaluate(best, dataset.test, fed, config, layout)
+        summary |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        if first_process():
+            model = make_model(config, len(fed.classes))
+            grid = plots.filter_grid(first_filters(model, best, fed))
+            plots.save(grid, directory / "filters.png")
+            confusion = plots.confusion_matrix(test.confusion, fed.classes)
+            plots.save(confusion, directory / "confusion.png")
     earlier = _read_json(directory / "summary.json").get("seconds", 0.0) if resume else 0.0
     summary["seconds"] = round(earlier + time.perf_counter() - began, 3)
-    _write_json(directory / "summary.json", summary)
+    if first_process():
+        if fitted.history:
+            plots.save(plots.loss_curves(fitted.history), directory / "curves.png")
+        _write_json(directory / "summary.json", summary)
     return summary
 
 
@@ -127,9 +175,10 @@ def load_run(directory: Path) -> Run:
     content = _read_config_file(directory)
     config = from_json(content["config"])
     fed = Input(**{name: tuple(value) for name, value in content["input"].items()})
-    model = _model(config, len(fed.classes))
-    state = _state(config, fed, model, optax.identity())
-    return Run(config, fed, model, restore_variables(directory, "best", state))
+    model = make_model(config, len(fed.classes))
+    state = start_state(config, fed, optax.identity())
+    best = best_epoch(_saved_rows(directory))["step"]
+    return Run(config, fed, model, restore_variables(directory, best, state))
 
 
 def evaluate_run(run: Run) -> Evaluation:
@@ -141,7 +190,7 @@ def evaluate_run(run: Run) -> Evaluation:
             f"({', '.join(run.input.classes[:5])}, ...), the data have {len(dataset.classes)} "
             f"({', '.join(dataset.classes[:5])}, ...)."
         )
-    return _evaluate(run.state, dataset.test, run.input, run.config.batch_size)
+    return _evaluate(run.state, dataset.test, run.input, run.config)
 
 
 def first_filters(model: nn.Module, state: State, fed: Input) -> Array:
@@ -170,84 +219,44 @@ def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def _model(config: TrainConfig, classes: int) -> nn.Module:
-    return models.create(config.model, num_classes=classes, **_options(config))
-
-
-def _options(config: TrainConfig) -> dict[str, Any]:
-    """The model's options but `num_classes`."""
-    options = parse_options(config.model_options)
-    for name, source in {"num_classes": "the data set", "dtype": "the option dtype"}.items():
-        if name in options:
-            raise ValueError(f"train_run: {name} comes from {source}, not from model_options.")
-    if config.dtype != "float32":
-        options["dtype"] = config.dtype
-    return options
-
-
-def _schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
-    return make_schedule(
-        config.schedule,
-        config.learning_rate,
-        epochs=config.epochs,
-        steps_per_epoch=steps_per_epoch,
-        warmup_epochs=config.warmup_epochs,
-        decay_factor=config.decay_factor,
-        decay_epochs=config.decay_epochs,
-    )
-
-
-def _optimizer(config: TrainConfig, schedule: Schedule) -> optax.GradientTransformation:
-    return make_optimizer(
-        config.optimizer,
-        schedule,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-        freeze=config.freeze,
-        multipliers=config.multipliers,
-    )
-
-
-def _start_weights(config: TrainConfig, fed: Input) -> Any:
-    """The variables of the checkpoint that training starts from, None where there is none."""
-    if config.weights is None:
-        return None
-    return weights.load(
-        config.model,
-        config.weights,
-        num_classes=len(fed.classes),
-        input_shape=fed.shape,
-        key=jax.random.key(config.seed),
-        **_options(config),
-    )
-
-
-def _state(
-    config: TrainConfig,
+def _evaluate(
+    state: State,
+    split: data.Split,
     fed: Input,
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    variables: Any = None,
-) -> State:
-    return create_state(
-        model,
-        optimizer,
-        jax.random.key(config.seed),
-        jax.ShapeDtypeStruct((1, *fed.shape), jnp.float32),
-        loss=partial(cross_entropy, label_smoothing=config.label_smoothing),
-        variables=variables,
-    )
-
-
-def _evaluate(state: State, split: data.Split, fed: Input, batch_size: int) -> Evaluation:
+    config: TrainConfig,
+    layout: Layout | None = None,
+) -> Evaluation:
     """On a whole split, by the plain cross-entropy."""
     state = state.replace(loss=cross_entropy)
-    return evaluate(state, data.batches(split, batch_size), prepare=make_prepare(fed))
+    layout = layout or make_layout(1)
+    found = placed(split, config.batch_size, layout, workers=config.workers)
+    return evaluate(state, found, prepare=make_prepare(fed))
 
 
-def _results(fed: Input, fitted: Fit, directory: Path) -> dict[str, Any]:
-    """What training says of itself, and curves.png."""
+def _layout(config: TrainConfig) -> Layout:
+    devices = None if config.mesh is None else parse_mesh(config.mesh)
+    return make_layout(devices, shard_optimizer=config.shard_optimizer)
+
+
+def _devices(layout: Layout) -> str:
+    """What to say of the devices where there are several."""
+    devices, processes = layout.mesh.size, jax.process_count()
+    if devices == 1:
+        return ""
+    return f" on {devices} devices" + (f" of {processes} processes" if processes > 1 else "")
+
+
+def _saved_rows(directory: Path) -> list[Row]:
+    """The epochs whose checkpoints are there: of others a kill left the metrics alone."""
+    steps = steps_on_disk(directory)
+    rows = [row for row in read_metrics(directory) if row["step"] in steps]
+    if not rows:
+        raise FileNotFoundError(f"load_run: {directory} holds no checkpoint of a whole epoch.")
+    return rows
+
+
+def _results(fed: Input, fitted: Fit) -> dict[str, Any]:
+    """What training says of itself."""
     results = {
         "epochs": len(fitted.history),
         "step": fitted.step,
@@ -257,32 +266,28 @@ def _results(fed: Input, fitted: Fit, directory: Path) -> dict[str, Any]:
         ),
     }
     if fitted.history:
-        plots.save(plots.loss_curves(fitted.history), directory / "curves.png")
         results["best_epoch"] = best_epoch(fitted.history)["epoch"]
+        if skipped := sum(row.get("skipped_images", 0) for row in fitted.history):
+            results["skipped_images"] = skipped
     return results
-
-
-def _test(
-    config: TrainConfig, fed: Input, state: State, split: data.Split, directory: Path
-) -> dict[str, float]:
-    """What the test images say, and confusion.png."""
-    found = _evaluate(state, split, fed, config.batch_size)
-    plots.save(plots.confusion_matrix(found.confusion, fed.classes), directory / "confusion.png")
-    return {"test_accuracy": found.accuracy, "test_loss": found.loss}
 
 
 def _fresh_directory(config: TrainConfig) -> Path:
     source = config.data.rstrip("/").replace(":", "-").split("/")[-1]
-    name = f"{datetime.now():%Y%m%d-%H%M%S}-{config.model}-{source}"
+    now = datetime.fromtimestamp(agreed(int(time.time())))
+    name = f"{now:%Y%m%d-%H%M%S}-{config.model}-{source}"
     directory, n = Path("runs") / name, 1
     while directory.exists():
         n += 1
         directory = Path("runs") / f"{name}-{n}"
+    together("directory")
     return directory
 
 
 def _write_config(directory: Path, config: TrainConfig, fed: Input, *, new: bool) -> None:
-    """Write config.json, making the directory of a new run."""
+    """Write config.json, making the directory of a new run; the first process does."""
+    if not first_process():
+        return together("config")
     if new and (directory / "config.json").exists():
         raise ValueError(
             f"train_run: {directory} holds a run already: resume it, or choose another."
@@ -291,15 +296,16 @@ def _write_config(directory: Path, config: TrainConfig, fed: Input, *, new: bool
     versions = {"jaxcnn": jaxcnn.__version__, "jax": jax.__version__, "flax": flax.__version__}
     content = {"config": to_json(config), "input": fed._asdict(), "versions": versions}
     _write_json(directory / "config.json", content)
+    return together("config")
 
 
 def _check_resumed(directory: Path, config: TrainConfig) -> None:
-    """The run's own config may differ from the one asked for in `epochs` and `out` alone."""
+    """The run's own config may differ from the one asked for in what is `FREE` alone."""
     own, asked = to_json(read_config(directory)), to_json(config)
     differing = [
         f"{name} ({own[name]!r} there, {asked[name]!r} asked for)"
         for name in own
-        if own[name] != asked[name] and name not in ("epochs", "out")
+        if own[name] != asked[name] and name not in FREE
     ]
     if differing:
         raise ValueError(

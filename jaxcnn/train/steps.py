@@ -28,9 +28,17 @@ class State(struct.PyTreeNode):
     batch_stats: Any
     opt_state: Any
     key: PRNGKeyArray  # of dropout; step t uses fold_in(key, t)
+    average: Any  # of the variables over the steps, None where none is kept
     apply: Callable[..., Any] = struct.field(pytree_node=False)
     optimizer: optax.GradientTransformationExtraArgs = struct.field(pytree_node=False)
     loss: Loss = struct.field(pytree_node=False)
+    decay: float = struct.field(pytree_node=False)  # of that average
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the model is evaluated with: the average, where one is kept."""
+        own = {"params": self.params, "batch_stats": self.batch_stats}
+        return own if self.average is None else self.average
 
 
 class Evaluation(NamedTuple):
@@ -49,6 +57,7 @@ def create_state(
     *,
     loss: Loss = cross_entropy,
     variables: Any = None,
+    average: float = 0.0,
 ) -> State:
     """A fresh training state.
 
@@ -60,22 +69,34 @@ def create_state(
         loss: (logits, labels) -> one loss per example.
         variables: the parameters and batch statistics to start from, such as
             `jaxcnn.weights.load` gives, in float32 at least; by default they are drawn.
+        average: the decay d of an exponential moving average of parameters and batch statistics,
+            average <- d average + (1 - d) variables after each update of the optimizer, which
+            evaluation then uses; in the first updates, d is (1 + n) / (10 + n) where that is less.
+            0 keeps none.
+
+    Raises:
+        ValueError: a decay outside [0, 1).
     """
+    if not 0 <= average < 1:
+        raise ValueError(f"create_state: average must lie in [0, 1), got {average}.")
     init_key, dropout_key = jax.random.split(key)
     if variables is None:
         variables = jax.jit(model.init)(init_key, jnp.zeros((1, *x.shape[1:]), x.dtype))
     variables = jax.tree.map(
         lambda v: jnp.asarray(v, jnp.promote_types(v.dtype, jnp.float32)), variables
     )
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
     return State(
         step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(variables["params"]),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=optimizer.init(params),
         key=dropout_key,
+        average={"params": params, "batch_stats": batch_stats} if average else None,
         apply=model.apply,
         optimizer=optax.with_extra_args_support(optimizer),
         loss=loss,
+        decay=average,
     )
 
 
@@ -132,13 +153,30 @@ def train_step(state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
         batch_stats=updated.get("batch_stats", {}),
         opt_state=opt_state,
     )
-    return state, metrics
+    return state.replace(average=_averaged(state)), metrics
+
+
+def _averaged(state: State) -> Any:
+    """The moving average after a step; where gradients accumulate, steps without update leave it.
+
+    The slow start is that of TensorFlow's ExponentialMovingAverage (num_updates).
+    """
+    if state.average is None:
+        return None
+    updates, updated = state.step, jnp.asarray(True)
+    if isinstance(state.opt_state, optax.MultiStepsState):
+        updates, updated = state.opt_state.gradient_step, state.opt_state.mini_step == 0
+    decay = jnp.minimum(state.decay, (1 + updates) / (10 + updates))
+    now = {"params": state.params, "batch_stats": state.batch_stats}
+    return jax.tree.map(
+        lambda a, v: jnp.where(updated, decay * a + (1 - decay) * v, a), state.average, now
+    )
 
 
 @jax.jit
 def predict(state: State, x: Array) -> Array:
     """Logits of images b h w c, in evaluation mode."""
-    return state.apply({"params": state.params, "batch_stats": state.batch_stats}, x, train=False)
+    return state.apply(state.variables, x, train=False)
 
 
 def evaluate(
@@ -154,15 +192,24 @@ def evaluate(
     Raises:
         ValueError: no examples.
     """
-    parts = [_evaluate_batch(state, batch, prepare) for batch in batches]
-    count = sum(float(p["count"]) for p in parts)
-    if not count:
+    totals: Any = None
+    for batch in batches:
+        sums = _evaluate_batch(state, batch, prepare)
+        totals = sums if totals is None else _add(totals, sums)
+    if totals is None or not float(totals["count"]):
         raise ValueError("evaluate: needs at least one example of positive weight, got none.")
+    count = float(totals["count"])
     return Evaluation(
-        loss=sum(float(p["loss"]) for p in parts) / count,
-        accuracy=sum(float(p["correct"]) for p in parts) / count,
-        confusion=np.sum([np.asarray(p["confusion"]) for p in parts], axis=0).astype(np.int64),
+        loss=float(totals["loss"]) / count,
+        accuracy=float(totals["correct"]) / count,
+        confusion=np.asarray(totals["confusion"], np.int64),
     )
+
+
+@jax.jit
+def _add(a: Any, b: Any) -> Any:
+    """On the device: no batch waits for the host."""
+    return jax.tree.map(jnp.add, a, b)
 
 
 @partial(jax.jit, static_argnums=2)
