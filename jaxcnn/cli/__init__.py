@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import tyro
 
-from jaxcnn.cli import dreams, gradchecks, inspections, traces, verbs
-from jaxcnn.lowering import keep_memory
+from jaxcnn.cli import dreams, exports, gradchecks, inspections, traces, verbs
+from jaxcnn.lowering import keep_memory, keep_programs
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb and exit: 0 done, 1 failed, 2 wrong input, 130 stopped by Ctrl-C."""
     if arguments is None:  # this process is ours
         keep_memory()
+        keep_programs()
         arguments = sys.argv[1:]
     arguments = list(arguments)
     try:
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "summary": verbs.summary,
             "gradcheck": gradchecks.gradcheck,
             "trace": traces.trace,
+            "export": exports.export,
+            "profile": exports.profile,
             "inspect": inspections.inspect,
             "dream": dreams.dream,
             "doctor": verbs.doctor,

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxcnn import data, models
+from jaxcnn.cli.processes import joined
 from jaxcnn.train import (
     TrainConfig,
     dataset_features,
@@ -29,6 +30,7 @@ from jaxcnn.train import (
     save_features,
     train_run,
 )
+from jaxcnn.train.parallel import first_process
 from jaxcnn.weights import published
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
@@ -41,6 +43,9 @@ def training(default: TrainConfig) -> Callable[..., int]:
     def train(
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = default,
         resume: Path | None = None,
+        coordinator: str | None = None,
+        num_processes: int | None = None,
+        process_id: int | None = None,
     ) -> int:
         """Train a model and write a run directory; with no options, LeNet on digits.
 
@@ -48,8 +53,16 @@ def training(default: TrainConfig) -> Callable[..., int]:
             config: the run's options.
             resume: Run directory to go on with; its options hold. --epochs may be raised,
                 which stretches the schedules that depend on it.
+            coordinator: HOST:PORT of process 0 where several processes train together, each
+                started with this same command and its own --process-id; auto finds all three
+                from Slurm, MPI or Kubernetes.
+            num_processes: How many processes there are.
+            process_id: Which one this is, from 0.
         """
-        result = train_run(config, resume=resume)
+        with joined(coordinator, num_processes, process_id):
+            result = train_run(config, resume=resume)
+            if not first_process():
+                return EXIT_CODES[result["status"]]
         print()
         print(result["diagnosis"])
         if result["status"] == "interrupted":
@@ -57,7 +70,7 @@ def training(default: TrainConfig) -> Callable[..., int]:
             print(f"Go on with: jaxcnn train --resume {result['directory']}")
         elif result["status"] == "diverged":
             print(f"The loss was not finite at step {result['step']}.")
-            if (Path(result["directory"]) / "checkpoints" / "newest").exists():
+            if list(Path(result["directory"]).glob("checkpoints/*")):
                 print("The last good checkpoint is kept.")
         else:
             print(

@@ -9,7 +9,7 @@ from jaxcnn.lowering.bilinear import channels_last
 from jaxcnn.lowering.choice import use
 from jaxcnn.lowering.convolution import conv_general_dilated, conv_transpose
 from jaxcnn.lowering.explanation import Decision, explain
-from jaxcnn.lowering.options import compiler_options, keep_memory
+from jaxcnn.lowering.options import compiler_options, keep_memory, keep_programs
 from jaxcnn.lowering.pooling import reduce_window
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "conv_transpose",
     "explain",
     "keep_memory",
+    "keep_programs",
     "reduce_window",
     "use",
 ]

@@ -1,7 +1,10 @@
 """Settings of XLA and of the memory that make programs faster on a CPU, for those who ask."""
 
 import ctypes
+import os
 import sys
+import warnings
+from pathlib import Path
 
 import jax
 
@@ -37,6 +40,32 @@ def compiler_options() -> dict[str, str | bool]:
             ("xla_cpu_use_onednn", "xla_cpu_experimental_onednn_custom_call"), True
         )
     return options
+
+
+def keep_programs() -> Path | None:
+    """Keep compiled programs on the disk, so that the next process need not compile them again.
+
+    They lie in $XDG_CACHE_HOME/jaxcnn/programs (by default ~/.cache), those that took more than
+    half a second to compile, and at most 4 GB of them: the longest unused ones go first. Programs
+    that call oneDNN (on a CPU, from jax 0.12 on) cannot be kept; XLA compiles them each time.
+
+    Returns:
+        the directory; None where $JAX_COMPILATION_CACHE_DIR or $JAX_ENABLE_COMPILATION_CACHE say
+        otherwise, or where it cannot be written.
+    """
+    if {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"} & set(os.environ):
+        return None
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    directory = cache / "jaxcnn" / "programs"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_compilation_cache_max_size", 4 << 30)
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
+    return directory
 
 
 def keep_memory() -> bool:

@@ -64,11 +64,16 @@ def writing(directory: Path, *, keep: int = 3) -> Iterator[Save]:
                 step, args=ocp.args.Composite(**saves, record=ocp.args.JsonSave(record)), force=True
             )
 
+    lost = False
     try:
         yield save
+    except jax.errors.JaxRuntimeError:  # another process is gone: waiting for it would be in vain
+        lost = True
+        raise
     finally:
-        with _said(directory):
-            manager.close()
+        if not lost:
+            with _said(directory):
+                manager.close()
 
 
 def steps_on_disk(directory: Path) -> list[int]:

@@ -6,7 +6,7 @@ Both run the same step on the same batches: the same key gives the same numbers.
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +36,9 @@ class Advanced(NamedTuple):
     waited: float  # seconds that the device waited for data
 
 
-class Feed(Protocol):
-    """Trains on an epoch's batches from first up to last, each call where the last one ended."""
-
-    def __call__(self, state: State, totals: Totals, first: int, last: int) -> Advanced:
-        """The state and the totals after these steps; the arguments are used up."""
-        ...
+# (state, totals, first, last): trains on an epoch's batches from first up to last, each call where
+# the one before ended; state and totals are used up.
+Feed = Callable[[State, Totals, int, int], Advanced]
 
 
 def empty_totals() -> Totals:
@@ -88,7 +85,7 @@ def _many_steps(
 
     @partial(jax.jit, donate_argnums=(0, 1), compiler_options=compiler_options())
     def steps(
-        state: State, totals: Totals, data: Batch, order: Array, first: int, last: int
+        state: State, totals: Totals, data: Batch, order: Array, first: Any, last: Any
     ) -> tuple[State, Totals]:
         def body(i: Array, carry: tuple[State, Totals]) -> tuple[State, Totals]:
             chosen = lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)

@@ -123,7 +123,7 @@ def fit(
     pace = Pace()
     with (
         interruptible() as interrupted,
-        progress(epochs, epochs * steps, start=done) as bar,
+        progress(epochs, epochs * steps, start=done, silent=not first_process()) as bar,
         _saving(directory, keep) as save,
     ):
         for epoch in range(position["epoch"], epochs):
@@ -154,6 +154,8 @@ def fit(
             if directory is not None:
                 _write_metrics(directory, history)
             save(state, position, best_epoch(history)["step"])
+            if stop and epoch + 1 < epochs:
+                return Fit(state, history, "interrupted", int(state.step))
     return Fit(state, history, "finished", int(state.step))
 
 

@@ -20,6 +20,8 @@ from jaxcnn.data import Split, batches
 from jaxcnn.train.steps import State
 
 DATA = "data"  # the mesh's axis
+HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
+INITIALIZATION = 120  # seconds that processes wait for one another at the start
 
 
 class Layout(NamedTuple):
@@ -37,6 +39,54 @@ class Layout(NamedTuple):
     def over_batch(self) -> NamedSharding:
         """The first axis cut over the devices."""
         return NamedSharding(self.mesh, P(DATA))
+
+
+def join(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> None:
+    """Make this process one of several that train together; before anything else of JAX's.
+
+    Every process calls it; from then on `jax.devices()` are those of all. A process that dies
+    ends the others within a minute.
+
+    Args:
+        coordinator: HOST:PORT of process 0, alike in all processes; "auto" lets JAX find all three
+            from Slurm, MPI or Kubernetes; None joins nobody.
+        num_processes: how many there are.
+        process_id: which one this is.
+
+    Raises:
+        ValueError: some of the three without the others.
+        ConnectionError: the others cannot be found.
+    """
+    numbers = (num_processes, process_id)
+    if coordinator is None and numbers == (None, None):
+        return
+    alone = coordinator == "auto" and numbers == (None, None)
+    if not alone and (None in numbers or coordinator in (None, "auto")):
+        raise ValueError(
+            "join: needs coordinator (HOST:PORT), num_processes and process_id, or coordinator "
+            f"'auto' alone, got {coordinator!r}, {num_processes} and {process_id}."
+        )
+    if num_processes is not None and not 0 <= (process_id or 0) < num_processes:
+        raise ValueError(f"join: process_id must lie in 0..{num_processes - 1}, got {process_id}.")
+    address = None if alone else coordinator
+    try:
+        jax.distributed.initialize(
+            address,
+            num_processes,
+            process_id,
+            initialization_timeout=INITIALIZATION,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=HEARTBEAT,
+        )
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConnectionError(
+            f"join: process {process_id} did not find the others at {coordinator}: {reason}"
+        ) from error
 
 
 def make_layout(devices: int | None = None, *, shard_optimizer: bool = False) -> Layout:
@@ -142,7 +192,8 @@ def anywhere(*flags: bool) -> tuple[bool, ...]:
     if jax.process_count() == 1:
         return flags
     found = np.asarray(multihost_utils.process_allgather(np.asarray(flags)))
-    return tuple(found.reshape(-1, len(flags)).any(axis=0).tolist())
+    up = found.reshape(-1, len(flags)).any(axis=0)
+    return tuple(map(bool, np.nditer(up)))
 
 
 def agreed(number: int) -> int:

@@ -39,13 +39,21 @@ class Progress:
         if "val_loss" in row:
             text += f"  validation {row['val_loss']:.4f}  {100 * row['val_accuracy']:6.2f} %"
         text += f"  {row['images_per_second']:>8,.0f} images/s"
+        if row["compile_seconds"] > 1:
+            text += f"  compiled in {row['compile_seconds']:.1f} s"
+        if row["data_wait"] > 0.01:
+            text += f"  {100 * row['data_wait']:.0f} % waiting for data"
+        if "skipped_images" in row:
+            text += f"  {row['skipped_images']} images skipped"
         self._bar.console.print(text, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def progress(epochs: int, steps: int, *, start: int = 0) -> Iterator[Progress]:
-    """A `Progress` over `steps` steps in all, of which `start` are done."""
-    console = Console()
+def progress(
+    epochs: int, steps: int, *, start: int = 0, silent: bool = False
+) -> Iterator[Progress]:
+    """A `Progress` over `steps` steps in all, of which `start` are done, or one that is silent."""
+    console = Console(quiet=silent)
     bar = rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),

@@ -21,13 +21,16 @@ AUXILIARY = 0.3  # weight of each auxiliary head's loss: Szegedy et al. (2015), 
 
 
 class State(struct.PyTreeNode):
-    """All that changes in training, and (static) the functions that change it."""
+    """All that changes in training, and (static) the functions that change it.
 
-    step: Array
+    Any, because JAX also builds states of what describes their arrays (shapes, shardings).
+    """
+
+    step: Any  # int32
     params: Any
     batch_stats: Any
     opt_state: Any
-    key: PRNGKeyArray  # of dropout; step t uses fold_in(key, t)
+    key: Any  # of dropout; step t uses fold_in(key, t)
     average: Any  # of the variables over the steps, None where none is kept
     apply: Callable[..., Any] = struct.field(pytree_node=False)
     optimizer: optax.GradientTransformationExtraArgs = struct.field(pytree_node=False)

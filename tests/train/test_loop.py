@@ -9,9 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcnn.data import Split
+from jaxcnn.data import Split, batches
 from jaxcnn.models import create
-from jaxcnn.train import create_state, fit, loop, save
+from jaxcnn.train import create_state, fit, loop, make_layout
 from jaxcnn.train.interrupts import interruptible
 
 
@@ -85,9 +85,11 @@ def test_interrupt_in_mid_epoch_and_resume(tmp_path, batch):
             return np.asarray(self)[chosen]
 
     counted = Split(train.images.view(Counting), train.labels)
-    cut = fit(fresh(), counted, validation, epochs=3, directory=tmp_path / "cut", **OPTIONS)
+    cut = fit(
+        fresh(), counted, validation, epochs=3, directory=tmp_path / "cut", stream=True, **OPTIONS
+    )
     assert cut.status == "interrupted"
-    assert cut.step == batch
+    assert batch - 2 <= cut.step < 18
     resumed = fit(
         fresh(), train, validation, epochs=3, directory=tmp_path / "cut", resume=True, **OPTIONS
     )
@@ -97,26 +99,62 @@ def test_interrupt_in_mid_epoch_and_resume(tmp_path, batch):
         assert ours["train_loss"] == theirs["train_loss"]
 
 
-def test_a_kill_between_the_two_checkpoints_can_be_resumed(tmp_path, monkeypatch):
+def test_streamed_and_resident_epochs_are_the_same(tmp_path):
     train, validation = learnable(), learnable(20, 1)
-    whole = fit(fresh(), train, validation, epochs=3, directory=tmp_path / "whole", **OPTIONS)
-    saved = []
 
-    def killed(directory, which, state, position):
-        saved.append(which)
-        if saved.count("newest") == 2:
-            raise SystemExit
-        save(directory, which, state, position)
+    def dark(key, images, labels):
+        return images * jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1)), labels
 
-    monkeypatch.setattr(loop, "save", killed)
-    with pytest.raises(SystemExit):
-        fit(fresh(), train, validation, epochs=3, directory=tmp_path / "cut", **OPTIONS)
-    monkeypatch.undo()
-    resumed = fit(
-        fresh(), train, validation, epochs=3, directory=tmp_path / "cut", resume=True, **OPTIONS
-    )
-    same(resumed.state.params, whole.state.params)
-    assert len(resumed.history) == 3
+    options = {**OPTIONS, "augment": dark, "epochs": 3}
+    resident = fit(fresh(), train, validation, **options)
+    streamed = fit(fresh(), train, validation, stream=True, **options)
+    same(resident.state.params, streamed.state.params)
+    same(resident.state.opt_state, streamed.state.opt_state)
+    for ours, theirs in zip(resident.history, streamed.history, strict=True):
+        assert ours["train_loss"] == theirs["train_loss"]
+        assert ours["data_wait"] == 0 <= theirs["data_wait"] <= 1
+
+
+def test_a_long_epoch_is_saved_in_its_middle(tmp_path):
+    fit(fresh(), learnable(), None, epochs=1, directory=tmp_path, checkpoint_steps=2, **OPTIONS)
+    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [2, 4, 6]
+
+
+def test_progress_moves_within_an_epoch(monkeypatch):
+    """Each look at the clock lets the bar move, however long the epoch."""
+    seen = []
+    monkeypatch.setattr(loop.Pace, "learn", lambda self, seconds: seen.append(seconds))
+    fit(fresh(), learnable(), None, epochs=2, **OPTIONS)
+    assert len(seen) == 12  # one step between two looks, where no time makes them more
+
+
+def test_pace_follows_the_clock():
+    pace = loop.Pace()
+    for _ in range(4):
+        pace.learn(0.01)
+    assert pace.steps == 16
+    pace.learn(0.5)
+    assert pace.steps == 16
+    pace.learn(3.0)
+    assert pace.steps == 8
+
+
+def test_examples_of_weight_0_are_counted(monkeypatch):
+    """A picture that could not be read is left out, and the row says how many."""
+
+    def with_a_hole(*args, **options):
+        for batch in batches(*args, **options):
+            yield {**batch, "weight": np.array([0.0] + [1.0] * 7, np.float32)}
+
+    monkeypatch.setattr("jaxcnn.train.epochs.batches", with_a_hole)
+    fitted = fit(fresh(), learnable(), None, epochs=1, stream=True, **OPTIONS)
+    assert fitted.history[0]["skipped_images"] == 6
+
+
+def test_batches_are_cut_over_the_devices_or_refused():
+    layout = make_layout()._replace(mesh=jax.sharding.AbstractMesh((3,), ("data",)))
+    with pytest.raises(ValueError, match="multiple of the 3 devices, got 8"):
+        fit(fresh(), learnable(), None, epochs=1, layout=layout, **OPTIONS)
 
 
 def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
@@ -132,8 +170,8 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
 
 
 def test_augmentation_sees_training_images_alone():
-    def blank(key, images):
-        return jnp.zeros_like(images)
+    def blank(key, images, labels):
+        return jnp.zeros_like(images), labels
 
     fitted = fit(fresh(), learnable(), learnable(20, 1), epochs=3, augment=blank, **OPTIONS)
     assert fitted.history[-1]["train_loss"] > 1.0
@@ -160,7 +198,7 @@ def test_errors(tmp_path):
         fit(fresh(), empty, None, epochs=1, **OPTIONS)
     with pytest.raises(ValueError, match="fit: resume needs a directory"):
         fit(fresh(), learnable(), None, epochs=1, resume=True, **OPTIONS)
-    with pytest.raises(FileNotFoundError, match="restore: no newest checkpoint in"):
+    with pytest.raises(FileNotFoundError, match="restore: no checkpoint in"):
         fit(fresh(), learnable(), None, epochs=1, resume=True, directory=tmp_path, **OPTIONS)
     assert list(tmp_path.iterdir()) == []
 
