@@ -1,6 +1,6 @@
 """Image sources by name, and their batches; the only room that opens data files."""
 
-from jaxcnn.data.augmentation import flip, pad_crop
+from jaxcnn.data.augmentation import cutout, flip, mixup, pad_crop
 from jaxcnn.data.batching import batches, split_validation, steps_per_epoch
 from jaxcnn.data.datasets import Dataset, Split
 from jaxcnn.data.idx import read_idx
@@ -12,16 +12,20 @@ from jaxcnn.data.images import (
     resize_shorter,
     to_channels,
 )
+from jaxcnn.data.pictures import Pictures
 from jaxcnn.data.sources import found, load, names
 
 __all__ = [
     "Dataset",
+    "Pictures",
     "Split",
     "batches",
     "center_crop",
+    "cutout",
     "flip",
     "found",
     "load",
+    "mixup",
     "names",
     "normalize",
     "pad_crop",

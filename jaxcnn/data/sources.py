@@ -44,8 +44,10 @@ def load(
     path: str | os.PathLike[str] | None = None,
     size: tuple[int, int] | None = None,
     download: bool = True,
+    stream: bool = False,
+    skip_corrupt: bool = False,
 ) -> Dataset:
-    """A data set by name, all of it in memory.
+    """A data set by name, in memory unless it is streamed.
 
     "digits" and "synthetic" need no files. For "mnist", "fashion-mnist", "cifar10" and
     "cifar100" these places are looked at in order: `path`, $JAXCNN_DATA, the user's cache
@@ -60,10 +62,17 @@ def load(
         size: (height, width) in pixels to resize every image to; None keeps the set's own, and
             for a folder takes that of its first image.
         download: whether to ask the network where nothing is found.
+        stream: leave the pictures of a folder on the disk, and read each when it is asked for:
+            for sets larger than memory. Its channels are then told from 256 files, its mean and
+            std from 1,000 training images, evenly spaced.
+        skip_corrupt: warn of the pictures of a folder that cannot be decoded and go on without
+            them, instead of an error. A streamed one stays in its place, black and with the
+            weight 0.
 
     Raises:
         FileNotFoundError: not found; the message lists every place and the commands to get it.
-        ValueError: an unknown name, or a file that is damaged, named in the message.
+        ValueError: an unknown name, a file that is damaged, named in the message, or a folder's
+            option for another source.
 
     Example:
         >>> digits = load("digits")
@@ -76,7 +85,11 @@ def load(
         root = folder or path
         if not root or (folder and path is not None):
             raise ValueError(f"load: write folder:PATH, the path once, got {name!r}, path={path}.")
-        return load_folder(Path(root).expanduser(), size)
+        root = Path(root).expanduser()
+        return load_folder(root, size, stream=stream, skip_corrupt=skip_corrupt)
+    for option, given in (("stream", stream), ("skip_corrupt", skip_corrupt)):
+        if given:
+            raise ValueError(f"load: {option} is for folder:PATH, got {name!r}.")
     if name in EMBEDDED:
         if path is not None:
             raise ValueError(f"load: {name} needs no files, got path={path}.")
@@ -123,7 +136,9 @@ def _place(name: str, path: str | os.PathLike[str] | None, download: bool) -> Pl
 def _resized(dataset: Dataset, size: tuple[int, int] | None) -> Dataset:
     if size is None or dataset.train.images.shape[1:3] == tuple(size):
         return dataset
-    train, test = (Split(resize(s.images, size), s.labels) for s in (dataset.train, dataset.test))
+    train, test = (
+        Split(resize(s.images[:], size), s.labels) for s in (dataset.train, dataset.test)
+    )
     return from_splits(dataset.name, train, test, dataset.classes)
 
 

@@ -3,6 +3,7 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 MNIST_FILES = (
     "train-images-idx3-ubyte",
@@ -44,6 +45,23 @@ def write_mnist(write_idx):
             write_idx(directory / (MNIST_FILES[part] + end), images)
             write_idx(directory / (MNIST_FILES[part + 1] + end), labels)
         return directory
+
+    return write
+
+
+@pytest.fixture
+def write_folder(tmp_path):
+    """Writes random pictures, alternating between the classes a and b."""
+
+    def write(n, *, size=(6, 5), channels=3):
+        rng = np.random.default_rng(0)
+        for c in "ab":
+            (tmp_path / c).mkdir()
+        for i in range(n):
+            pixels = rng.integers(0, 256, (*size, channels), np.uint8)
+            picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+            picture.save(tmp_path / "ab"[i % 2] / f"{i:04}.png")
+        return tmp_path
 
     return write
 

@@ -106,6 +106,19 @@ def test_batches_of_nothing():
     assert list(batches(split([]), 4)) == []
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_shards_are_the_parts_of_every_batch(count):
+    key = jax.random.key(3)
+    whole = list(batches(split(range(20)), 6, key=key, start=1))
+    shards = [
+        list(batches(split(range(20)), 6, key=key, start=1, shard=(i, count))) for i in range(count)
+    ]
+    for batch, *parts in zip(whole, *shards, strict=True):
+        for name, values in batch.items():
+            np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), values)
+            assert {len(p[name]) for p in parts} == {6 // count}
+
+
 def test_errors():
     with pytest.raises(ValueError, match=r"split_validation: fraction must lie in .0, 1., got 1"):
         split_validation(split(LABELS), 1.0, seed=0)
@@ -120,3 +133,12 @@ def test_errors():
         batches(split(range(3)), 4, drop_last=True)
     with pytest.raises(ValueError, match=r"batches: start must lie in 0..3, got 4"):
         batches(split(range(10)), 4, start=4)
+    with pytest.raises(ValueError, match="batches: workers must not be negative, got -1"):
+        batches(split(range(10)), 4, workers=-1)
+    for shard in ((2, 2), (-1, 2), (0, 0)):
+        with pytest.raises(
+            ValueError, match=r"batches: shard must be \(index, count\), 0 <= index"
+        ):
+            batches(split(range(10)), 4, shard=shard)
+    with pytest.raises(ValueError, match="batches: batch_size must be a multiple of the 3 shards"):
+        batches(split(range(10)), 4, shard=(0, 3))

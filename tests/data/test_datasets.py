@@ -3,6 +3,7 @@ import pytest
 
 from helpers import assert_close
 from jaxcnn.data.datasets import Split, from_splits, statistics
+from jaxcnn.data.pictures import Pictures
 
 
 def split(n, classes=2, size=(3, 3, 1), seed=0):
@@ -23,6 +24,16 @@ def test_statistics_of_a_constant_channel():
     mean, std = statistics(np.full((2, 3, 3, 1), 51, np.uint8))
     assert_close(mean, [0.2], "float64")
     assert std == (1.0,)
+
+
+def test_statistics_of_pictures_that_cannot_be_read(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"no image")
+    pictures = Pictures(tmp_path, np.array([b"0.png"]), (3, 3), 1, skip_corrupt=True)
+    with (
+        pytest.warns(UserWarning, match="0.png is no image"),
+        pytest.raises(ValueError, match="statistics: none of 1 images has pixels that can be read"),
+    ):
+        statistics(pictures)
 
 
 def test_from_splits():

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxcnn.data.datasets import statistics
 from jaxcnn.data.folders import load_folder
 from jaxcnn.data.images import resize, to_channels
+from jaxcnn.data.pictures import Pictures
 
 
 def picture(path, *, size=(6, 5), channels=3, seed=0):
@@ -129,3 +131,65 @@ def test_an_unknown_class_in_the_test(tmp_path):
     fill(tmp_path / "test", classes=("a", "zebra"))
     with pytest.raises(ValueError, match=r"folder: \S+zebra is a class that the training images"):
         load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("parts", [("",), ("train",), ("train", "val")])
+@pytest.mark.parametrize("size", [None, (4, 7)])
+def test_streamed_it_is_the_same_set(tmp_path, parts, size):
+    for part in parts:
+        fill(tmp_path / part, n=10)
+    memory, streamed = (load_folder(tmp_path, size, stream=s) for s in (False, True))
+    for part in ("train", "test"):
+        expected, images = getattr(memory, part), getattr(streamed, part).images
+        assert isinstance(images, Pictures)
+        assert images.shape == expected.images.shape
+        np.testing.assert_array_equal(images[:], expected.images)
+        np.testing.assert_array_equal(getattr(streamed, part).labels, expected.labels)
+    for name in ("name", "classes", "mean", "std"):
+        assert getattr(streamed, name) == getattr(memory, name)
+
+
+def test_streamed_few_files_are_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxcnn.data.folders.OPENED", 3)
+    monkeypatch.setattr("jaxcnn.data.datasets.LOOKED_AT", 2)
+    fill(tmp_path / "train", classes=["a"], n=9, channels=1)
+    fill(tmp_path / "val", classes=["a"], n=2, channels=1)
+    closed = [f"train/a/{i}.png" for i in (1, 2, 3, 4, 6, 7)] + ["val/a/0.png"]
+    for name in closed:  # all but every fifth and the last one in training
+        (tmp_path / name).write_bytes(b"never read")
+    dataset = load_folder(tmp_path, stream=True)
+    assert dataset.train.images.shape == (9, 6, 5, 1)
+    assert (dataset.mean, dataset.std) == statistics(dataset.train.images[[0, 8]])
+    picture(tmp_path / "train" / "a" / "5.png")
+    assert load_folder(tmp_path, stream=True).train.images.channels == 3
+
+
+def test_corrupt_pictures_can_be_left_out(tmp_path):
+    pictures = fill(tmp_path / "train")
+    fill(tmp_path / "test", n=2)
+    first, later = tmp_path / "train" / "a" / "0.png", tmp_path / "train" / "b" / "3.png"
+    first.write_bytes(b"no image")
+    later.write_bytes(later.read_bytes()[:90])
+    whole = [k for k in sorted(pictures) if k not in ("a/0.png", "b/3.png")]
+    with pytest.warns(UserWarning, match="It is left out") as told:
+        dataset = load_folder(tmp_path, skip_corrupt=True)
+    assert [str(w.message).split()[1] for w in told] == [str(first), str(later)]
+    assert dataset.train.labels.tolist() == [0] * 4 + [1] * 4
+    np.testing.assert_array_equal(dataset.train.images, [pictures[k] for k in whole])
+    with pytest.warns(UserWarning, match="It is left out") as told:
+        streamed = load_folder(tmp_path, stream=True, skip_corrupt=True)
+    assert len(told) == 2
+    assert not streamed.train.images[0].any()  # and no further warning
+    assert len(streamed.train) == 10
+    assert (streamed.mean, streamed.std) == (dataset.mean, dataset.std)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_nothing_but_corrupt_pictures(tmp_path, stream):
+    for i in range(3):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a" / f"{i}.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"folder: none of the 3 files in \S+ is an image"):
+        load_folder(tmp_path, stream=stream, skip_corrupt=True)
+    with pytest.raises(ValueError, match=r"read_image: \S+0\.png is no image"):
+        load_folder(tmp_path, stream=stream)

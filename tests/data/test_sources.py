@@ -131,11 +131,17 @@ def test_errors(tmp_path):
             data.load(**arguments)
     with pytest.raises(ValueError, match="load: digits needs no files, got path="):
         data.load("digits", path=tmp_path)
+    for name in ("digits", "mnist"):
+        with pytest.raises(ValueError, match=f"load: stream is for folder:PATH, got '{name}'"):
+            data.load(name, stream=True)
+        with pytest.raises(ValueError, match=f"skip_corrupt is for folder:PATH, got '{name}'"):
+            data.load(name, skip_corrupt=True)
 
 
 def test_importing_is_cheap():
     code = (
-        "import jaxcnn.data, sys; print({'sklearn', 'PIL', 'pooch', 'requests'} & {*sys.modules})"
+        "import jaxcnn.data, sys;"
+        "print({'sklearn', 'PIL', 'pooch', 'requests', 'grain'} & {*sys.modules})"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
