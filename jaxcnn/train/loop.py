@@ -35,6 +35,7 @@ from jaxcnn.train.parallel import (
     place,
     placed,
     state_shardings,
+    whole_gradients,
 )
 from jaxcnn.train.reporting import progress
 from jaxcnn.train.steps import State, evaluate
@@ -111,6 +112,8 @@ def fit(
     _check(train, batch_size, layout, checkpoint_steps)
     batch_size = min(batch_size, len(train))
     state = place(state, state_shardings(state, layout))
+    if layout.shard_optimizer:
+        state = whole_gradients(state, layout)
     state, position, history = _begin(state, directory, resume)
     steps = steps_per_epoch(len(train), batch_size, drop_last=True)
     options: dict[str, Any] = {"prepare": prepare, "augment": augment}

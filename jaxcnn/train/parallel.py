@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array, lax
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -21,6 +22,7 @@ from jaxcnn.train.steps import State
 
 DATA = "data"  # the mesh's axis
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
+SHORT = 1024  # numbers of an array that is not cut
 INITIALIZATION = 120  # seconds that processes wait for one another at the start
 
 
@@ -127,13 +129,14 @@ def parse_mesh(text: str) -> int:
 def state_shardings(state: State, layout: Layout) -> State:
     """Where each array of a state lies: on every device, or as `shard_optimizer` cuts it.
 
-    An array of the optimizer's is cut along the longest axis that the devices divide.
+    An array of the optimizer's is cut along the longest axis that the devices divide; short ones
+    are not worth the exchange.
     """
     devices = layout.mesh.size
 
     def cut(array: Any) -> NamedSharding:
-        fitting = [(n, -axis) for axis, n in enumerate(array.shape) if n % devices == 0 and n]
-        if not fitting:
+        fitting = [(n, -axis) for axis, n in enumerate(array.shape) if n % devices == 0]
+        if not fitting or array.size < SHORT:
             return layout.replicated
         axis = -max(fitting)[1]
         return NamedSharding(layout.mesh, P(*[None] * axis, DATA))
@@ -142,6 +145,20 @@ def state_shardings(state: State, layout: Layout) -> State:
     if not layout.shard_optimizer:
         return everywhere
     return everywhere.replace(opt_state=jax.tree.map(cut, state.opt_state))
+
+
+def whole_gradients(state: State, layout: Layout) -> State:
+    """The state with an optimizer that gets its gradients summed, before it takes its part of them.
+
+    Otherwise the cut of the optimizer's state spreads into the backward pass, and costs gathers.
+    """
+    inner = state.optimizer
+
+    def update(updates: Any, opt_state: Any, params: Any = None, **extra: Any) -> Any:
+        updates = lax.with_sharding_constraint(updates, layout.replicated)
+        return inner.update(updates, opt_state, params, **extra)
+
+    return state.replace(optimizer=optax.GradientTransformationExtraArgs(inner.init, update))
 
 
 def place(tree: Any, shardings: Any) -> Any:
