@@ -14,13 +14,26 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax import Array, lax
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, CustomSteps, LatestN
+from orbax.checkpoint.checkpoint_managers import (
+    AnyPreservationPolicy,
+    LatestN,
+    PreservationPolicy,
+)
 
 from jaxcnn.train.parallel import first_process, together
 from jaxcnn.train.steps import State
 
 Position = dict[str, Any]
 Save = Callable[[State, Position, int | None], None]
+
+
+class _Best(PreservationPolicy):
+    """Keep the checkpoint that is the best at the time."""
+
+    step: int | None = None
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
 @contextmanager
@@ -40,15 +53,15 @@ def writing(directory: Path, *, keep: int = 3) -> Iterator[Save]:
     Raises:
         OSError: a checkpoint could not be written; those before it are there.
     """
-    best: list[int] = []
+    best = _Best()
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=AnyPreservationPolicy([LatestN(keep), CustomSteps(best)]),
+        preservation_policy=AnyPreservationPolicy([LatestN(keep), best]),
         cleanup_tmp_directories=True,
     )
     manager = ocp.CheckpointManager(_place(directory), options=options)
 
     def save(state: State, position: Position, best_step: int | None) -> None:
-        best[:] = [] if best_step is None else [best_step]
+        best.step = best_step
         step = int(state.step)
         if step in manager.all_steps():
             return
@@ -216,7 +229,7 @@ def _said(directory: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        reason = re.sub(r"\[os_error_code=.*?\]", "", str(error).strip()).split(": ")[-1].strip()
+        reason = re.sub(r"\[(os_error_code=|Errno ).*?\]", "", str(error)).split(": ")[-1].strip()
         raise OSError(
             f"a checkpoint in {directory} could not be written: {reason} "
             f"({type(error).__name__}). Those before it are whole: resume when there is room."

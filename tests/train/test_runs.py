@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,7 +32,7 @@ def test_a_run_directory_holds_what_it_promises(run):
         "config.json", "summary.json", "metrics.jsonl", "checkpoints",
         "curves.png", "confusion.png", "filters.png",
     }  # fmt: skip
-    assert {path.name for path in (directory / "checkpoints").iterdir()} == {"newest", "best"}
+    assert [path.name for path in sorted((directory / "checkpoints").iterdir())] == ["40", "80"]
     assert json.loads((directory / "summary.json").read_text()) == summary
     assert summary["status"] == "finished"
     assert summary["parameters"] == 9 * 10 + 10
@@ -41,7 +42,7 @@ def test_a_run_directory_holds_what_it_promises(run):
     assert [row["epoch"] for row in rows] == [1, 2]
     assert set(rows[0]) == {
         "epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
-        "learning_rate", "seconds", "images_per_second",
+        "learning_rate", "seconds", "images_per_second", "compile_seconds", "data_wait",
     }  # fmt: skip
     for name in ("curves", "confusion", "filters"):
         with Image.open(directory / f"{name}.png") as picture:
@@ -72,6 +73,28 @@ def test_resume_raises_the_epochs(tmp_path):
         ValueError, match="cannot resume .* another model .'tiny' there, 'lenet' as"
     ):
         train_run(dataclasses.replace(half, model="lenet"), resume=tmp_path / "half")
+
+
+def test_resume_may_change_what_changes_no_number(tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=1, out=tmp_path / "run")
+    train_run(config)
+    other = dataclasses.replace(config, epochs=2, stream=True, mesh="data=1", keep=1)
+    assert train_run(other, resume=tmp_path / "run")["epochs"] == 2
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["80"]
+
+
+def test_everything_at_once(tmp_path):
+    """Mixup, cutout, accumulated gradients and averaged weights in bfloat16."""
+    config = dataclasses.replace(
+        CONFIG, dtype="bfloat16", mixup=0.4, cutout=2, accumulate=3, average=0.9, flip=True,
+        epochs=3, batch_norm="per-device", out=tmp_path / "run",
+    )  # fmt: skip
+    summary = train_run(config)
+    run = load_run(tmp_path / "run")
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(run.variables)} == {"float32"}
+    found = evaluate_run(run)
+    assert_close(found.loss, summary["test_loss"], "bfloat16")
+    assert summary["test_accuracy"] > 0.2
 
 
 def test_divergence_is_said_and_kept(tmp_path):
@@ -110,6 +133,13 @@ BAD = {
     "label_smoothing": 2.0,
     "pad_crop": -1,
     "validation": 1.0,
+    "cutout": -1,
+    "mixup": -0.5,
+    "accumulate": 0,
+    "average": 1.0,
+    "workers": -1,
+    "keep": 0,
+    "checkpoint_steps": 0,
     "seed": -1,
 }
 
