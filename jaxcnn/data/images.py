@@ -178,14 +178,14 @@ def to_channels(
 
 
 def normalize(
-    images: UInt8[np.ndarray | Array, "*b h w c"],
+    images: UInt8[np.ndarray | Array, "*b h w c"] | Float32[np.ndarray | Array, "*b h w c"],
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Float32[np.ndarray | Array, "*b h w c"]:
     """(x / 255 - mean) / std in each channel.
 
     Args:
-        images: NumPy's or JAX's; works under jit.
+        images: NumPy's or JAX's, of pixels 0 to 255; works under jit.
         mean: one number per channel, of images scaled to [0, 1].
         std: likewise.
 

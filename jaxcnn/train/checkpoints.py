@@ -90,11 +90,13 @@ def writing(directory: Path, *, keep: int = 3) -> Iterator[Save]:
 
 
 def steps_on_disk(directory: Path) -> list[int]:
-    """The steps of the checkpoints in a run's directory, the oldest first."""
+    """The steps of the checkpoints in a run's directory, the oldest first.
+
+    Only those that are whole have a plain number for a name.
+    """
     if not _place(directory).is_dir():
         return []
-    with _manager(directory) as manager:
-        return sorted(manager.all_steps())
+    return sorted(int(path.name) for path in _place(directory).iterdir() if path.name.isdecimal())
 
 
 def restore(directory: Path, state: State) -> tuple[State, Position]:

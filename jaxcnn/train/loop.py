@@ -15,7 +15,7 @@ from jax import Array
 from jaxtyping import PRNGKeyArray
 
 from jaxcnn.data import Split, steps_per_epoch
-from jaxcnn.train.checkpoints import Save, restore, writing
+from jaxcnn.train.checkpoints import Save, restore, steps_on_disk, writing
 from jaxcnn.train.epochs import (
     Augment,
     Feed,
@@ -214,7 +214,7 @@ def _begin(state: State, directory: Path | None, resume: bool) -> tuple[State, P
     if directory is not None and resume:
         state, position = restore(directory, state)
         return state, position, read_metrics(directory)[: position["epoch"]]
-    if directory is not None and (directory / "checkpoints").exists():
+    if directory is not None and steps_on_disk(directory):
         raise ValueError(f"fit: {directory} holds checkpoints already: resume, or choose another.")
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)

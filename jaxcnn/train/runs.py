@@ -81,8 +81,8 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         config: all options.
         resume: a run directory to go on with, whose config may differ in `epochs` and in what
             changes no number (`FREE`). After an interrupt or a kill it goes on bit for bit, on as
-            many devices; more epochs than before stretch the schedules that depend on them
-            (cosine, warmup-cosine, one-cycle).
+            many devices (from the start, if no checkpoint was written yet); more epochs than
+            before stretch the schedules that depend on them (cosine, warmup-cosine, one-cycle).
 
     Returns:
         the content of summary.json: "status", "directory", "test_accuracy", "test_loss" (nats),
@@ -97,6 +97,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
     directory = resume or config.out or _fresh_directory(config)
     if resume:
         _check_resumed(resume, config)
+    resumed = resume is not None and bool(steps_on_disk(directory))
     layout = _layout(config)
     dataset, fed = load_data(config)
     training, validation = dataset.train, None
@@ -105,7 +106,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
             dataset.train, config.validation, seed=config.seed
         )
     schedule = schedule_of(config, len(training))
-    variables = None if resume else start_weights(config, fed)
+    variables = None if resumed else start_weights(config, fed)
     state = start_state(config, fed, optimizer_of(config, schedule), variables)
     if config.batch_norm == "per-device":
         state = state.replace(apply=per_device(state.apply, layout))
@@ -128,7 +129,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         augment=make_augment(config, len(fed.classes)),
         learning_rate=lambda step: schedule(step // config.accumulate),
         directory=directory,
-        resume=resume is not None,
+        resume=resumed,
         layout=layout,
         stream=config.stream,
         workers=config.workers,

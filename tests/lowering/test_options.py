@@ -47,3 +47,36 @@ def test_keep_memory_where_there_is_no_glibc(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert lowering.keep_memory() is False
     assert jnp.ones(()).item() == 1
+
+
+SECOND = """
+import jax, jax.numpy as jnp
+from jaxcnn.lowering import keep_programs
+print(keep_programs())
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+seen = []
+jax.monitoring.register_event_listener(lambda name, **_: seen.append(name))
+jax.jit(lambda x: jnp.sin(x) + 1)(1.0)
+print("/jax/compilation_cache/cache_hits" in seen)
+"""
+
+
+@pytest.mark.parametrize("off", ["", "JAX_ENABLE_COMPILATION_CACHE", "JAX_COMPILATION_CACHE_DIR"])
+def test_programs_are_kept_for_the_next_process(tmp_path, off):
+    """The second process reads what the first compiled, unless a variable says otherwise."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)} | ({off: "false"} if off else {})
+    kept = tmp_path / "jaxcnn" / "programs"
+
+    def run():
+        command = [sys.executable, "-c", SECOND]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    if off:
+        assert run()[0] == "None"
+        assert not kept.exists()
+    else:
+        assert run() == [str(kept), "False"]
+        assert run() == [str(kept), "True"]

@@ -138,3 +138,54 @@ def test_auxiliary_logits_count_three_tenths():
     )
     assert_close(metrics["loss"], main + 0.3 * side)
     assert predict(state, x).shape == (4, 3)
+
+
+def test_the_average_follows_its_definition():
+    """average <- d average + (1 - d) variables, d no larger than (1 + n) / (10 + n)."""
+    model = create("convnet", num_classes=3, widths=(4,), hidden=8, batch_norm=True)
+    x = array(4, 8, 8, 1)
+    state = create_state(model, optax.sgd(0.1), jax.random.key(0), x, average=0.25)
+    average = {"params": state.params, "batch_stats": state.batch_stats}
+    for n in (1, 2, 3, 4):
+        state, _ = train_step(state, {"image": x, "label": LABELS})
+        d = min(0.25, (1 + n) / (10 + n))
+        now = {"params": state.params, "batch_stats": state.batch_stats}
+        average = jax.tree.map(lambda a, v, d=d: d * a + (1 - d) * v, average, now)
+    for ours, theirs in zip(*map(jax.tree.leaves, (state.average, average)), strict=True):
+        assert_close(ours, theirs)
+    assert_close(predict(state, x), model.apply(average, x))
+    own = {"params": state.params, "batch_stats": state.batch_stats}
+    assert jnp.abs(predict(state, x) - model.apply(own, x)).max() > 1e-4
+    with pytest.raises(ValueError, match=r"average must lie in \[0, 1\), got 1.0"):
+        create_state(model, optax.sgd(0.1), jax.random.key(0), x, average=1.0)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch():
+    x = array(6, 3, 3, 1)
+    labels = jnp.array([0, 1, 2, 1, 0, 2])
+    one = create_state(create("tiny"), optax.adam(0.1), jax.random.key(0), x)
+    thrice = optax.MultiSteps(optax.adam(0.1), 3).gradient_transformation()
+    three = create_state(create("tiny"), thrice, jax.random.key(0), x, average=0.5)
+    whole, _ = train_step(one, {"image": x, "label": labels})
+    before = three.params
+    for i in range(3):
+        assert_close(three.params["conv"]["kernel"], before["conv"]["kernel"], "exact")
+        assert_close(three.average["params"]["conv"]["kernel"], before["conv"]["kernel"], "exact")
+        part = slice(2 * i, 2 * i + 2)
+        three, _ = train_step(three, {"image": x[part], "label": labels[part]})
+    assert_close(three.params["conv"]["kernel"], whole.params["conv"]["kernel"])
+    d = 2 / 11  # the first update
+    expected = jax.tree.map(lambda a, b: d * a + (1 - d) * b, before, three.params)
+    assert_close(three.average["params"]["conv"]["kernel"], expected["conv"]["kernel"])
+
+
+def test_bfloat16_computes_in_it_and_keeps_float32():
+    state, x = fresh(
+        "convnet", shape=(8, 8, 1), widths=(4,), hidden=8, batch_norm=True, dtype="bfloat16"
+    )
+    after, metrics = train_step(state, {"image": x, "label": LABELS})
+    kept = (after.params, after.batch_stats, metrics)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(kept)} == {"float32"}
+    assert predict(after, x).dtype == jnp.bfloat16
+    traced = str(jax.make_jaxpr(train_step)(state, {"image": x, "label": LABELS}))
+    assert "bf16[4,8,8,4]" in traced

@@ -1,0 +1,134 @@
+"""Training killed by SIGKILL at random moments, during saves too, and resumed: the same weights.
+
+A run of LeNet on the digits, saved in the middle of its epochs too, is trained once without a
+break. Then copies of it are killed again and again: half of them after a time drawn at random over
+the run's length, half of them as soon as a checkpoint that is being written appears on the disk.
+Each copy is resumed until it has finished, and its last weights are compared bit for bit.
+
+Command:  python experiments/kills.py
+Hardware: 2 CPU cores (AMD EPYC), jax 0.10.2
+Time:     TODO
+Result:   TODO
+"""
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+from recording import record, save_table
+
+from jaxcnn.train import load_run, restore_variables
+from jaxcnn.train.checkpoints import steps_on_disk
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to run."""
+
+    kills: int = 20
+    """How many runs are killed."""
+    epochs: int = 12
+    """Epochs of each run."""
+    model: str = "lenet"
+    """Model by name."""
+    seed: int = 0
+    """Of the moments."""
+    smoke: bool = False
+    """Two kills of runs of two epochs of a tiny net, nothing written."""
+
+
+def start(config: Config, directory: Path) -> subprocess.Popen[bytes]:
+    """A process that trains: from the start, or from where the run in the directory stands."""
+    place = "--resume" if (directory / "config.json").exists() else "--out"
+    options = [place, str(directory), "--model", config.model, "--epochs", str(config.epochs)]
+    command = [sys.executable, "-m", "jaxcnn.cli", "train", *options, "--checkpoint-steps", "7"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(config: Config, directory: Path) -> float:
+    """Train to the end; the seconds that it took."""
+    began = time.perf_counter()
+    process = start(config, directory)
+    _, complaint = process.communicate()
+    if process.returncode:
+        raise RuntimeError(complaint.decode()[-2000:])
+    return time.perf_counter() - began
+
+
+def kill_after(config: Config, directory: Path, seconds: float) -> None:
+    """Start a run and kill it, if it is not over by then."""
+    process = start(config, directory)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+
+
+def kill_while_saving(config: Config, directory: Path, saves: int) -> None:
+    """Start a run and kill it when the checkpoint after so many others appears half-written."""
+    process = start(config, directory)
+    seen: set[str] = set()
+    while process.poll() is None and len(seen) <= saves:
+        for path in (directory / "checkpoints").glob("*tmp*"):
+            seen.add(path.name)
+    process.kill()
+    process.communicate()
+
+
+def weights(directory: Path) -> list[np.ndarray]:
+    """The last weights and batch statistics of a run that is over."""
+    last = steps_on_disk(directory)[-1]
+    state = restore_variables(directory, last, load_run(directory).state)
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state.variables)]
+
+
+def main(config: Config) -> dict[str, int]:
+    """How many of the runs that were killed ended with the bits of the one that was not."""
+    if config.smoke:
+        config = Config(kills=2, epochs=2, model="tiny", seed=config.seed, smoke=True)
+    draw = random.Random(config.seed)
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole"
+        seconds = finish(config, whole)
+        expected = weights(whole)
+        for i in range(config.kills):
+            run = Path(folder) / str(i)
+            began = time.perf_counter()
+            if i % 2:
+                saves = draw.randrange(2 * config.epochs)
+                kill_while_saving(config, run, saves)
+                moment = f"writing checkpoint {saves + 1}, "
+            else:
+                kill_after(config, run, draw.uniform(0, seconds))
+                moment = ""
+            moment += f"{time.perf_counter() - began:.2f} s"
+            whole_ones = steps_on_disk(run)
+            halves = [p.name.split(".")[0] for p in (run / "checkpoints").glob("*tmp*")]
+            finish(config, run)
+            same = all(map(np.array_equal, weights(run), expected))
+            rows[str(i + 1)] = {
+                "killed at": moment,
+                "whole checkpoints (steps)": " ".join(map(str, whole_ones)) or "none",
+                "half-written": " ".join(halves) or "none",
+                "final weights": "bit-identical" if same else "DIFFERENT",
+            }
+            print(i + 1, *rows[str(i + 1)].values(), sep=" | ", flush=True)
+    identical = sum(row["final weights"] == "bit-identical" for row in rows.values())
+    if not config.smoke:
+        save_table("kills", rows)
+    result = {"kills": config.kills, "bit_identical": identical}
+    record("kills", result, config.smoke)
+    if identical < config.kills:
+        raise RuntimeError(f"kills: {config.kills - identical} runs ended with other weights.")
+    return result
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

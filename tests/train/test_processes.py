@@ -1,0 +1,106 @@
+"""Two processes on this machine, as two hosts would train together."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers import assert_close
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = ("--model", "convnet", "--model-options", "widths", "[8]", "batch_norm", "true")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def start(directory, *options, processes=2, resume=False):
+    """`jaxcnn train` in several processes of one device each."""
+    port = free_port()
+    place = ("--resume" if resume else "--out", str(directory))
+    command = [sys.executable, "-m", "jaxcnn.cli", "train", *place, *OPTIONS, *options]
+    pipe = subprocess.PIPE
+    return [
+        subprocess.Popen(
+            [*command, *together(port, processes, i)],
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"},
+            cwd=ROOT,
+        )
+        for i in range(processes)
+    ]
+
+
+def together(port, processes, i):
+    if processes == 1:
+        return []
+    numbers = ["--num-processes", str(processes), "--process-id", str(i)]
+    return ["--coordinator", f"127.0.0.1:{port}", *numbers]
+
+
+def ended(processes):
+    """What each said, on both of its channels."""
+    said = [process.communicate(timeout=240) for process in processes]
+    for process, (_, complaint) in zip(processes, said, strict=True):
+        assert process.returncode == 0, complaint[-2000:]
+    return said
+
+
+def rows(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(directory):
+    return [row["train_loss"] for row in rows(directory)]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("one") / "run"
+    ended(start(directory, "--epochs", "3", processes=1))
+    return directory
+
+
+def test_two_processes_get_the_losses_of_one_and_one_goes_on(tmp_path, one):
+    """Two epochs by two processes, the third by one: streamed, each reads its share."""
+    directory = tmp_path / "run"
+    said = ended(start(directory, "--epochs", "3", "--stream", "--keep", "9"))
+    assert "on 2 devices of 2 processes" in said[0][0]
+    others = [line for line in said[1][0].splitlines() if not line.startswith("[Gloo]")]
+    assert not others  # the first one speaks for all
+    assert_close(losses(directory), losses(one), "float32 sums")
+    whole = losses(directory)
+    last = max((directory / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    last.rename(tmp_path / "elsewhere")  # as if killed before it was written
+    ended(start(directory, "--epochs", "3", processes=1, resume=True))
+    assert_close(losses(directory), whole, "float32 sums")
+
+
+@pytest.mark.parametrize("victim", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_killed_process_ends_the_other_in_words(tmp_path, victim):
+    directory = tmp_path / "run"
+    processes = start(directory, "--epochs", "100000")
+    until = time.monotonic() + 120
+    while not (directory / "metrics.jsonl").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    processes[victim].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    other = processes[1 - victim]
+    _, complaint = other.communicate(timeout=60)
+    assert time.monotonic() - began < 60
+    assert other.returncode != 0
+    assert re.search(r"lost another one|another task died", complaint), complaint[-2000:]
+    processes[victim].communicate()
+    assert list((directory / "checkpoints").iterdir())
