@@ -25,7 +25,7 @@ def export(
 
     As stablehlo, a program for any batch size on CPUs, GPUs and TPUs: pixels 0 to 255 in, logits
     out; it needs only jax and flatbuffers. A .json file beside it says how to load it. As
-    safetensors, the weights that `predict --model NAME --weights FILE` takes.
+    safetensors, the weights that `train --weights FILE` and `jaxcnn.weights.load` take.
 
     Args:
         run: Run directory.

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers import assert_close
+from jaxcnn.train.checkpoints import steps_on_disk
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("--model", "convnet", "--model-options", "widths", "[8]", "batch_norm", "true")
@@ -27,8 +28,8 @@ def free_port():
 def start(directory, *options, processes=2, resume=False):
     """`jaxcnn train` in several processes of one device each."""
     port = free_port()
-    place = ("--resume" if resume else "--out", str(directory))
-    command = [sys.executable, "-m", "jaxcnn.cli", "train", *place, *OPTIONS, *options]
+    place = ("--resume", str(directory)) if resume else ("--out", str(directory), *OPTIONS)
+    command = [sys.executable, "-m", "jaxcnn.cli", "train", *place, *options]
     pipe = subprocess.PIPE
     return [
         subprocess.Popen(
@@ -93,7 +94,7 @@ def test_a_killed_process_ends_the_other_in_words(tmp_path, victim):
     directory = tmp_path / "run"
     processes = start(directory, "--epochs", "100000")
     until = time.monotonic() + 120
-    while not (directory / "metrics.jsonl").exists() and time.monotonic() < until:
+    while not steps_on_disk(directory) and time.monotonic() < until:
         time.sleep(0.05)
     processes[victim].send_signal(signal.SIGKILL)
     began = time.monotonic()
@@ -103,4 +104,4 @@ def test_a_killed_process_ends_the_other_in_words(tmp_path, victim):
     assert other.returncode != 0
     assert re.search(r"lost another one|another task died", complaint), complaint[-2000:]
     processes[victim].communicate()
-    assert list((directory / "checkpoints").iterdir())
+    assert steps_on_disk(directory)

@@ -87,7 +87,7 @@ def test_everything_at_once(tmp_path):
     """Mixup, cutout, accumulated gradients and averaged weights in bfloat16."""
     config = dataclasses.replace(
         CONFIG, dtype="bfloat16", mixup=0.4, cutout=2, accumulate=3, average=0.9, flip=True,
-        epochs=3, batch_norm="per-device", out=tmp_path / "run",
+        epochs=6, learning_rate=0.1, batch_norm="per-device", out=tmp_path / "run",
     )  # fmt: skip
     summary = train_run(config)
     run = load_run(tmp_path / "run")
