@@ -18,7 +18,7 @@ from jaxcnn.interpret.layers import last_maps
 from jaxcnn.interpret.methods import methods
 from jaxcnn.reports.pages import Picture, Section, Table
 from jaxcnn.reports.subjects import Subject, class_probabilities, class_scores, normal, shown
-from jaxcnn.train.loop import read_metrics
+from jaxcnn.train.metrics import read_metrics
 
 REMOVALS = 20  # steps in which pixels are deleted or inserted
 ALL_CLASSES = 10  # up to so many, the ascent of each is drawn

@@ -3,12 +3,13 @@
 from jaxcnn.train.checkpoints import restore, restore_variables, writing
 from jaxcnn.train.config import TrainConfig, parse_options
 from jaxcnn.train.diagnosis import diagnose
+from jaxcnn.train.directories import read_config
 from jaxcnn.train.features import dataset_features, extract, photo_features, save_features
 from jaxcnn.train.guesses import Guess, predict_pretrained, predict_run
 from jaxcnn.train.loop import Fit, fit
 from jaxcnn.train.optimizers import make_optimizer
 from jaxcnn.train.parallel import Layout, make_layout
-from jaxcnn.train.runs import evaluate_run, load_run, read_config, train_run
+from jaxcnn.train.runs import evaluate_run, load_run, train_run
 from jaxcnn.train.schedules import make_schedule
 from jaxcnn.train.steps import Evaluation, State, create_state, evaluate, predict, train_step
 

@@ -1,6 +1,5 @@
 """The training loop: epochs of steps, validation, checkpoints, metrics, clean stops."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from jaxcnn.train.epochs import (
     streamed,
 )
 from jaxcnn.train.interrupts import interruptible
+from jaxcnn.train.metrics import Row, best_epoch, read_metrics, write_metrics
 from jaxcnn.train.parallel import (
     Layout,
     anywhere,
@@ -40,7 +40,6 @@ from jaxcnn.train.parallel import (
 from jaxcnn.train.reporting import progress
 from jaxcnn.train.steps import State, evaluate
 
-Row = dict[str, Any]
 Position = dict[str, Any]
 
 
@@ -154,26 +153,12 @@ def fit(
             history.append(row)
             bar.line(row)
             position = {**_start(), "epoch": epoch + 1}
-            if directory is not None:
-                _write_metrics(directory, history)
+            if directory is not None:  # first: a kill in between is resumed from the checkpoint
+                write_metrics(directory, history)
             save(state, position, best_epoch(history)["step"])
             if stop and epoch + 1 < epochs:
                 return Fit(state, history, "interrupted", int(state.step))
     return Fit(state, history, "finished", int(state.step))
-
-
-def best_epoch(history: list[Row]) -> Row:
-    """The row of highest validation accuracy, of these the lowest loss; without one, the last."""
-    if "val_loss" not in history[-1]:
-        return history[-1]
-    return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
-
-
-def read_metrics(directory: Path) -> list[Row]:
-    """The rows of a run's metrics.jsonl, which appears with the end of the first epoch."""
-    file = directory / "metrics.jsonl"
-    lines = file.read_text().splitlines() if file.exists() else []
-    return [json.loads(line) for line in lines]
 
 
 @dataclass
@@ -330,12 +315,3 @@ def _all_finite(tree: Any) -> Array:
 
 def _finite(state: State) -> bool:
     return bool(_all_finite((state.params, state.batch_stats)))
-
-
-def _write_metrics(directory: Path, history: list[Row]) -> None:
-    """Before the epoch's checkpoint: what a kill leaves behind is resumed from the checkpoint."""
-    if not first_process():
-        return
-    written = directory / "metrics.jsonl.new"
-    written.write_text("".join(json.dumps(row) + "\n" for row in history))
-    written.replace(directory / "metrics.jsonl")

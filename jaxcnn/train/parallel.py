@@ -154,9 +154,9 @@ def whole_gradients(state: State, layout: Layout) -> State:
     """
     inner = state.optimizer
 
-    def update(updates: Any, opt_state: Any, params: Any = None, **extra: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
         updates = lax.with_sharding_constraint(updates, layout.replicated)
-        return inner.update(updates, opt_state, params, **extra)
+        return inner.update(updates, state, params, **extra)
 
     return state.replace(optimizer=optax.GradientTransformationExtraArgs(inner.init, update))
 

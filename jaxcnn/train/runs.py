@@ -1,35 +1,38 @@
 """A whole run: data, model, training, test, and the directory that holds what came of it."""
 
-import json
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax
 import jax
 import optax
 from flax import linen as nn
 from jax import Array
 
-import jaxcnn
 from jaxcnn import data, models, plots
 from jaxcnn.functional.shapes import count_parameters
 from jaxcnn.losses import cross_entropy
 from jaxcnn.train.checkpoints import restore_variables, steps_on_disk
-from jaxcnn.train.config import TrainConfig, from_json, to_json
+from jaxcnn.train.config import TrainConfig, from_json
 from jaxcnn.train.diagnosis import diagnose
+from jaxcnn.train.directories import (
+    check_resumed,
+    fresh_directory,
+    read_config_file,
+    read_json,
+    write_config,
+    write_json,
+)
 from jaxcnn.train.inputs import Input, load_data, make_augment, make_prepare
-from jaxcnn.train.loop import Fit, Row, best_epoch, fit, read_metrics
+from jaxcnn.train.loop import Fit, fit
+from jaxcnn.train.metrics import Row, best_epoch, read_metrics
 from jaxcnn.train.parallel import (
     Layout,
-    agreed,
     first_process,
     make_layout,
     parse_mesh,
     per_device,
     placed,
-    together,
 )
 from jaxcnn.train.setups import (
     make_model,
@@ -39,19 +42,6 @@ from jaxcnn.train.setups import (
     start_weights,
 )
 from jaxcnn.train.steps import Evaluation, State, evaluate
-
-# What may change when a run is resumed: it changes no number, or only which come next.
-FREE = (
-    "epochs",
-    "out",
-    "data_path",
-    "mesh",
-    "shard_optimizer",
-    "stream",
-    "workers",
-    "keep",
-    "checkpoint_steps",
-)
 
 
 class Run(NamedTuple):
@@ -94,9 +84,9 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         OSError: a checkpoint or another file that cannot be written.
     """
     began = time.perf_counter()
-    directory = resume or config.out or _fresh_directory(config)
+    directory = resume or config.out or fresh_directory(config)
     if resume:
-        _check_resumed(resume, config)
+        check_resumed(resume, config)
     resumed = resume is not None and bool(steps_on_disk(directory))
     layout = _layout(config)
     dataset, fed = load_data(config)
@@ -110,7 +100,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
     state = start_state(config, fed, optimizer_of(config, schedule), variables)
     if config.batch_norm == "per-device":
         state = state.replace(apply=per_device(state.apply, layout))
-    _write_config(directory, config, fed, new=not resume)
+    write_config(directory, config, fed, new=not resume)
     if first_process():
         print(
             f"{config.model} ({count_parameters(state.params):,} parameters) on {config.data}: "
@@ -149,22 +139,13 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
             plots.save(grid, directory / "filters.png")
             confusion = plots.confusion_matrix(test.confusion, fed.classes)
             plots.save(confusion, directory / "confusion.png")
-    earlier = _read_json(directory / "summary.json").get("seconds", 0.0) if resume else 0.0
+    earlier = read_json(directory / "summary.json").get("seconds", 0.0) if resume else 0.0
     summary["seconds"] = round(earlier + time.perf_counter() - began, 3)
     if first_process():
         if fitted.history:
             plots.save(plots.loss_curves(fitted.history), directory / "curves.png")
-        _write_json(directory / "summary.json", summary)
+        write_json(directory / "summary.json", summary)
     return summary
-
-
-def read_config(directory: Path) -> TrainConfig:
-    """The config of the run in a directory.
-
-    Raises:
-        FileNotFoundError: no run there.
-    """
-    return from_json(_read_config_file(directory)["config"])
 
 
 def load_run(directory: Path) -> Run:
@@ -173,7 +154,7 @@ def load_run(directory: Path) -> Run:
     Raises:
         FileNotFoundError: no run there, or one without a checkpoint.
     """
-    content = _read_config_file(directory)
+    content = read_config_file(directory)
     config = from_json(content["config"])
     fed = Input(**{name: tuple(value) for name, value in content["input"].items()})
     model = make_model(config, len(fed.classes))
@@ -206,18 +187,6 @@ def first_filters(model: nn.Module, state: State, fed: Input) -> Array:
         if kernel is not None and kernel.ndim == 2:
             return kernel.reshape(*fed.shape, -1)
     raise ValueError(f"first_filters: {type(model).__name__} has no convolution or dense layer.")
-
-
-def _read_config_file(directory: Path) -> dict[str, Any]:
-    content = _read_json(directory / "config.json")
-    if not content:
-        raise FileNotFoundError(f"no run in {directory}: it has no config.json.")
-    return content
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The content of a file, nothing where there is none."""
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _evaluate(
@@ -271,51 +240,3 @@ def _results(fed: Input, fitted: Fit) -> dict[str, Any]:
         if skipped := sum(row.get("skipped_images", 0) for row in fitted.history):
             results["skipped_images"] = skipped
     return results
-
-
-def _fresh_directory(config: TrainConfig) -> Path:
-    source = config.data.rstrip("/").replace(":", "-").split("/")[-1]
-    now = datetime.fromtimestamp(agreed(int(time.time())))
-    name = f"{now:%Y%m%d-%H%M%S}-{config.model}-{source}"
-    directory, n = Path("runs") / name, 1
-    while directory.exists():
-        n += 1
-        directory = Path("runs") / f"{name}-{n}"
-    together("directory")
-    return directory
-
-
-def _write_config(directory: Path, config: TrainConfig, fed: Input, *, new: bool) -> None:
-    """Write config.json, making the directory of a new run; the first process does."""
-    if not first_process():
-        return together("config")
-    if new and (directory / "config.json").exists():
-        raise ValueError(
-            f"train_run: {directory} holds a run already: resume it, or choose another."
-        )
-    directory.mkdir(parents=True, exist_ok=True)
-    versions = {"jaxcnn": jaxcnn.__version__, "jax": jax.__version__, "flax": flax.__version__}
-    content = {"config": to_json(config), "input": fed._asdict(), "versions": versions}
-    _write_json(directory / "config.json", content)
-    return together("config")
-
-
-def _check_resumed(directory: Path, config: TrainConfig) -> None:
-    """The run's own config may differ from the one asked for in what is `FREE` alone."""
-    own, asked = to_json(read_config(directory)), to_json(config)
-    differing = [
-        f"{name} ({own[name]!r} there, {asked[name]!r} asked for)"
-        for name in own
-        if own[name] != asked[name] and name not in FREE
-    ]
-    if differing:
-        raise ValueError(
-            f"train_run: cannot resume {directory} with another {', '.join(differing)}."
-        )
-
-
-def _write_json(path: Path, content: Any) -> None:
-    """Whole or not at all: a kill leaves the old file or the new one."""
-    written = path.with_name(path.name + ".new")
-    written.write_text(json.dumps(content, indent=2) + "\n")
-    written.replace(path)
