@@ -1,0 +1,74 @@
+import io
+from functools import partial
+
+import pytest
+from rich.console import Console
+
+from jaxcnn.train import standings as room
+from jaxcnn.train.standings import named, standing, standings, table
+
+
+def record(rate, accuracies, status="running"):
+    rows = [
+        {"epoch": i + 1, "train_loss": 1.0, "val_loss": 1 - a, "val_accuracy": a}
+        for i, a in enumerate(accuracies)
+    ]
+    options = {"learning_rate": rate, "optimizer": "adam", "seed": 0}
+    return {"options": options, "status": status, "history": rows, "step": 7}
+
+
+RECORDS = [record(0.1, [0.2, 0.9, 0.5]), record(0.2, [0.95], "diverged"), record(0.3, [])]
+
+
+def shown(records, **options):
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table(records, **options))
+    return [line.split() for line in console.file.getvalue().splitlines() if line.strip()]
+
+
+def test_members_are_ranked_by_their_best_epoch():
+    assert standing(RECORDS[0]) == pytest.approx((0.9, -0.1))
+    assert standing(RECORDS[1]) == standing(RECORDS[2]) == (0.0, -float("inf"))
+    lines = shown(RECORDS[::-1])
+    assert lines[-3] == ["0.1", "adam", "0", "3", "1.0000", "0.1000", "90.00", "running"]
+    assert [
+        "0.2",
+        "adam",
+        "0",
+        "1",
+        "1.0000",
+        "0.0500",
+        "95.00",
+        "diverged",
+        "at",
+        "step",
+        "7",
+    ] in lines
+    assert shown(RECORDS, most=1)[-1] == ["...", "and", "2", "more"]
+
+
+def test_named():
+    assert (
+        named({"learning_rate": 0.00012345, "batch_size": 64})
+        == "learning rate 0.0001234, batch size 64"
+    )
+
+
+def test_plain_lines(capsys, monkeypatch):
+    monkeypatch.setattr(room, "QUIET", 0)
+    with standings(RECORDS, 3) as show:
+        show()
+    assert capsys.readouterr().out == (
+        "1 of 3 members ended, 4 of 9 epochs; best 90.00 % (learning rate 0.1, optimizer adam, "
+        "seed 0)\n"
+    )
+
+
+def test_a_table_on_a_terminal(monkeypatch):
+    file = io.StringIO()
+    terminal = partial(Console, file=file, force_terminal=True, width=120, height=40)
+    monkeypatch.setattr(room, "Console", terminal)
+    with standings(RECORDS, 3) as show:
+        show()
+    assert "90.00" in file.getvalue()
+    assert "diverged at step 7" in file.getvalue()
