@@ -113,6 +113,67 @@ def model(name: str, kind: str, batch: int, size: int, channels: int) -> dict[st
     return {"train": train, "infer": infer}
 
 
+def epoch(name: str, kind: str, data: str, batch: int) -> dict[str, Call]:
+    """An epoch of SGD with momentum over tensors in memory, in an order drawn anew each time.
+
+    Args:
+        name: resnet18, its first convolution for the images' channels, or lenet; of ten classes.
+        kind: torch_compile compiles model and loss, channels_last; torch runs them as they are.
+        data: file of normalized images b h w c and of labels, .npz.
+        batch: images in a step.
+    """
+    numpy: Any = importlib.import_module("numpy")
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "golden"))
+    references = importlib.import_module("zoo_references")
+    layout = torch.contiguous_format if kind == "torch" else torch.channels_last
+    with numpy.load(data) as file:
+        images = torch.from_numpy(file["images"]).movedim(-1, 1).contiguous(memory_format=layout)
+        labels = torch.from_numpy(file["labels"]).long().to(DEVICE)
+    net = references.lenet() if name == "lenet" else references.build(name, 10)
+    if name != "lenet":
+        net.conv1 = torch.nn.Conv2d(images.shape[1], 64, 7, 2, 3, bias=False)
+    images, net = images.to(DEVICE), net.to(DEVICE, memory_format=layout).train()
+    optimizer = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9)
+
+    def mean_loss(x: Any, y: Any) -> Any:
+        return F.cross_entropy(net(x), y)
+
+    loss_of = torch.compile(mean_loss) if kind == "torch_compile" else mean_loss
+
+    def train() -> None:
+        for chosen in torch.randperm(len(labels), device=DEVICE).split(batch):
+            optimizer.zero_grad(set_to_none=True)
+            loss_of(images[chosen], labels[chosen]).backward()
+            optimizer.step()
+
+    return {"epoch": train}
+
+
+def amp(name: str, batch: int, size: int, steps: int) -> dict[str, Call]:
+    """Training steps of torchvision's model in bfloat16: autocast, compiled, channels_last."""
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "golden"))
+    references = importlib.import_module("zoo_references")
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    net = references.build(name, None).to(DEVICE, memory_format=torch.channels_last).train()
+    x = last(torch.randn(batch, 3, size, size))
+    labels = torch.randint(0, 10, (batch,), device=DEVICE)
+    optimizer = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, fused=True)
+
+    @torch.compile
+    def mean_loss() -> Any:
+        with torch.autocast(DEVICE, torch.bfloat16):
+            return F.cross_entropy(net(x), labels)
+
+    def train() -> None:
+        for _ in range(steps):
+            optimizer.zero_grad(set_to_none=True)
+            mean_loss().backward()
+            optimizer.step()
+
+    return {"steps": train}
+
+
 def attribution(name: str, state: str, images: str, target: int, window: int) -> dict[str, Call]:
     """Captum's methods for a class of torchvision's model, or of LeNet.
 
@@ -188,6 +249,8 @@ MAKERS: dict[str, Callable[..., dict[str, Call]]] = {
     "pool": pool,
     "norm": norm,
     "model": model,
+    "epoch": epoch,
+    "amp": amp,
     "attribution": attribution,
 }
 

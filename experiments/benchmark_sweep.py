@@ -1,0 +1,88 @@
+"""What training a population of networks in one program gains over one network after the other.
+
+Sixteen members of a sweep (two learning rates, eight seeds) take the same steps both ways:
+together, by `jax.vmap` over the population, and one by one, in a population of one. Both are
+compiled loops over images on the device, and they take turns. LeNet on Fashion-MNIST (synthetic
+images of its size where it is not found), and a perceptron on the same images, whose steps are
+mostly what a step costs by itself.
+
+Command:  python experiments/benchmark_sweep.py
+Hardware:
+Time:
+Result:
+"""
+
+from dataclasses import dataclass, replace
+from statistics import median
+
+import jax
+import tyro
+from recording import record
+
+from jaxcnn import data
+from jaxcnn.lowering import keep_memory
+from jaxcnn.train import TrainConfig
+from jaxcnn.train.populations import Trainer, load_source
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to run."""
+
+    members: int = 16
+    """Members of the population."""
+    steps: int = 20
+    """Steps of each member in a turn."""
+    turns: int = 7
+    """Turns of each way."""
+    batch_size: int = 32
+    """Images in a step of a member."""
+    smoke: bool = False
+    """Two steps of two members in one turn, nothing written."""
+
+
+def compare(base: TrainConfig, members: int, steps: int, turns: int) -> dict[str, float]:
+    """Milliseconds for a member's step both ways, and how many times faster together is."""
+    trainer = Trainer(base, load_source(base, jax.devices()[:1]))
+    configs = [
+        replace(base, learning_rate=rate, seed=seed)
+        for rate in (1e-3, 2e-3)
+        for seed in range(members // 2)
+    ]
+    everyone = [trainer.member(config) for config in configs]
+    population, singles = trainer.stack(everyone), [trainer.stack([m]) for m in everyone]
+    ways = {
+        "together": lambda: trainer.seconds(population, steps),
+        "one_by_one": lambda: sum(trainer.seconds(single, steps) for single in singles),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(turns + 1):  # the first is not counted
+        for name in sorted(ways, reverse=turn % 2 == 0):
+            seconds[name].append(ways[name]())
+    counted = {name: values[1:] for name, values in seconds.items()}
+    ratios = [a / b for a, b in zip(counted["one_by_one"], counted["together"], strict=True)]
+    per_step = 1e3 / (steps * members)
+    found = {f"{name}_ms_per_step": per_step * median(v) for name, v in counted.items()}
+    return found | {"times_faster_together": median(ratios)}
+
+
+def main(config: Config) -> dict[str, float]:
+    """Both models; the names of the numbers begin with the model's."""
+    keep_memory()
+    members, steps, turns = config.members, config.steps, config.turns
+    source = "fashion-mnist" if data.found()["fashion-mnist"] else "synthetic"
+    if config.smoke:
+        members, steps, turns, source = 2, 2, 1, "digits"
+    result = {}
+    for model in ("lenet", "perceptron"):
+        base = TrainConfig(
+            model=model, data=source, image_size=28, batch_size=config.batch_size, pad_crop=0
+        )
+        found = compare(base, members, steps, turns)
+        result |= {f"{model}_{name}": value for name, value in found.items()}
+    record("benchmark_sweep", result, config.smoke)
+    return result
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
