@@ -6,9 +6,9 @@ compiles the loop; `stream` is `fit` reading every batch on the host. `step` is 
 `default_step` is the same with XLA's default options, as `jaxcnn.train` exports it. `flax` is the
 loop that one writes first: stock Flax modules, a jitted Optax step, NumPy batches. `torch` and
 `torch_compile` are PyTorch's loops over tensors in memory, eager in the default layout and compiled
-(model and loss) in channels_last, in a process of its own. They take turns in random order; a rate is the
-median of the turns, a ratio the median of the ratios turn by turn. `fit` counts the seconds that it
-logs; what a call of it costs once, besides compiling its step, is told apart.
+(model and loss) in channels_last, in a process of its own. They take turns in random order; a rate
+is the median of the turns, a ratio the median of the ratios turn by turn. `fit` counts the seconds
+that it logs; what a call of it costs once, besides compiling its step, is told apart.
 
 Command:  python experiments/benchmark_loop.py
 Hardware: HARDWARE

@@ -18,11 +18,11 @@ Result:   (results/scaling.md, scaling_gpus.md)
           one device, 766 on each of eight, in strong and in weak scaling alike. What is exchanged
           does not grow with the devices or the batch: the gradients once, 102 MB in 2 all-reduces.
           Batch norm over the whole batch adds little to the bytes (0.1 MB), but 203 all-reduces,
-          each waiting for the one before. So, if nothing overlapped, the exchange of ResNet-50 with 256 images
-          a GPU would take 2.6 % of a step on 8 H100s and 4.1 % on 64 hosts of 8 with batch norm per
-          device (21 % if one adapter carried all), but 15 % and 50 % with it synchronised: latency,
-          not bandwidth, is what scaling out costs, and batch norm per device is its cure. With 32
-          images a GPU it would be 18 % on 8 H100s. Cutting the optimizer's state adds a gather of
+          each waiting for the one before. So, if nothing overlapped, the exchange of ResNet-50 with
+          256 images a GPU would take 2.6 % of a step on 8 H100s and 4.1 % on 64 hosts of 8 with
+          batch norm per device (21 % if one adapter carried all), but 15 % and 50 % with it
+          synchronised: latency, not bandwidth, is what scaling out costs, and batch norm per device
+          is its cure. With 32 images a GPU it would be 18 % on 8 H100s. Cutting the optimizer's state adds a gather of
           each parameter (76 gathers, 102 MB: 19 % instead of 15 % on 8, at most: XLA's passes for
           GPUs merge gathers, those for the CPU that it compiled for here do not). LeNet is too
           small for more than one GPU.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from jaxcnn.cli import dreams, exports, gradchecks, inspections, traces, verbs
+from jaxcnn.cli import dreams, exports, gradchecks, inspections, sweeps, traces, verbs
 from jaxcnn.lowering import keep_memory, keep_programs
 
 
@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         table = {
             "train": verbs.training(verbs.resumed_config(arguments)),
+            "sweep": sweeps.sweep,
+            "lr-range": sweeps.lr_range,
             "evaluate": verbs.evaluate,
             "predict": verbs.predict,
             "features": verbs.features,

@@ -9,15 +9,20 @@ from jaxcnn.train.guesses import Guess, predict_pretrained, predict_run
 from jaxcnn.train.loop import Fit, fit
 from jaxcnn.train.optimizers import make_optimizer
 from jaxcnn.train.parallel import Layout, make_layout
+from jaxcnn.train.ranges import Range, learning_rate_range
 from jaxcnn.train.runs import evaluate_run, load_run, train_run
 from jaxcnn.train.schedules import make_schedule
+from jaxcnn.train.searches import Search
 from jaxcnn.train.steps import Evaluation, State, create_state, evaluate, predict, train_step
+from jaxcnn.train.sweeps import sweep
 
 __all__ = [
     "Evaluation",
     "Fit",
     "Guess",
     "Layout",
+    "Range",
+    "Search",
     "State",
     "TrainConfig",
     "create_state",
@@ -27,6 +32,7 @@ __all__ = [
     "evaluate_run",
     "extract",
     "fit",
+    "learning_rate_range",
     "load_run",
     "make_layout",
     "make_optimizer",
@@ -40,6 +46,7 @@ __all__ = [
     "restore",
     "restore_variables",
     "save_features",
+    "sweep",
     "train_run",
     "train_step",
     "writing",

@@ -12,8 +12,7 @@ from jaxtyping import Float
 
 from jaxcnn import data
 from jaxcnn.lowering import compiler_options
-from jaxcnn.plots import save
-from jaxcnn.plots.ranges import learning_rate_curve
+from jaxcnn.plots import learning_rate_curve, save
 from jaxcnn.train.config import TrainConfig
 from jaxcnn.train.epochs import Step, counted_step, empty_totals
 from jaxcnn.train.inputs import load_data, make_augment, make_prepare

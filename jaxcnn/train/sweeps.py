@@ -11,8 +11,7 @@ from typing import Any, Literal
 import jax
 from matplotlib.figure import Figure
 
-from jaxcnn.plots import save
-from jaxcnn.plots.sweeps import sweep_results
+from jaxcnn.plots import save, sweep_results
 from jaxcnn.train.config import TrainConfig, to_json
 from jaxcnn.train.ledgers import ENDED, begin, write, write_best, write_table
 from jaxcnn.train.members import Member, shape_of
