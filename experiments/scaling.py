@@ -22,10 +22,10 @@ Result:   (results/scaling.md, scaling_gpus.md)
           256 images a GPU would take 2.6 % of a step on 8 H100s and 4.1 % on 64 hosts of 8 with
           batch norm per device (21 % if one adapter carried all), but 15 % and 50 % with it
           synchronised: latency, not bandwidth, is what scaling out costs, and batch norm per device
-          is its cure. With 32 images a GPU it would be 18 % on 8 H100s. Cutting the optimizer's state adds a gather of
-          each parameter (76 gathers, 102 MB: 19 % instead of 15 % on 8, at most: XLA's passes for
-          GPUs merge gathers, those for the CPU that it compiled for here do not). LeNet is too
-          small for more than one GPU.
+          is its cure. With 32 images a GPU it would be 18 % on 8 H100s. Cutting the optimizer's
+          state adds a gather of each parameter (76 gathers, 102 MB: 19 % instead of 15 % on 8, at
+          most: XLA's passes for GPUs merge gathers, those for the CPU that it compiled for here do
+          not). LeNet is too small for more than one GPU.
 """
 
 import dataclasses
