@@ -14,7 +14,7 @@ from jax import Array, lax
 from jax.interpreters import ad, batching
 
 from jaxcnn.lowering import depthwise, grouped, products, rows, strided, winograd
-from jaxcnn.lowering.operations import Operation, bind, like, operation
+from jaxcnn.lowering.operations import Form, Operation, bind, like, operation
 from jaxcnn.lowering.windows import Windows, whole
 
 
@@ -25,6 +25,30 @@ def channels_last(axes: int) -> lax.ConvDimensionNumbers:
     return lax.ConvDimensionNumbers(image, (last, axes, *range(axes)), image)
 
 
+def grouped_members(form: Form) -> Form:
+    """A form that takes members, where there are any, as groups of the channels."""
+
+    def whole(a: Array, b: Array, *, how: Windows) -> Array:
+        n = how.members
+        if n is None:
+            return form(a, b, how=how)
+        how = how._replace(groups=n * how.groups, members=None)
+        return _split(form(_merge(a, 0, -1, 1), _merge(b, 0, -1, 1), how=how), n, -1, 1)
+
+    return whole
+
+
+def single_members(form: Form) -> Form:
+    """A form that computes members one by one, each as it is computed alone."""
+
+    def each(a: Array, b: Array, *, how: Windows) -> Array:
+        pairs = zip(jnp.unstack(a), jnp.unstack(b), strict=True)
+        return jnp.stack([form(*pair, how=how._replace(members=None)) for pair in pairs])
+
+    return each
+
+
+@grouped_members
 def xla_conv(x: Array, kernel: Array, *, how: Windows) -> Array:
     """y, by XLA's convolution."""
     return lax.conv_general_dilated(
@@ -39,6 +63,7 @@ def xla_conv(x: Array, kernel: Array, *, how: Windows) -> Array:
     )
 
 
+@grouped_members
 def xla_by_x(y: Array, kernel: Array, *, how: Windows) -> Array:
     """x, by XLA's convolution as JAX transposes it."""
     shape = (y.shape[0], *how.lengths, kernel.shape[-2] * how.groups)
@@ -47,6 +72,7 @@ def xla_by_x(y: Array, kernel: Array, *, how: Windows) -> Array:
     return x
 
 
+@grouped_members
 def xla_by_kernel(x: Array, y: Array, *, how: Windows) -> Array:
     """The kernel, by XLA's convolution as JAX transposes it."""
     shape = (*how.window, x.shape[-1] // how.groups, y.shape[-1])
@@ -92,6 +118,8 @@ conv_p = operation(
     "conv",
     {
         "xla": xla_conv,
+        "members": single_members(lambda x, kernel, *, how: conv(x, kernel, how=how)),
+        "groups": grouped_members(lambda x, kernel, *, how: conv(x, kernel, how=how)),
         "shifts": depthwise.conv,
         "blocks": lambda x, kernel, *, how: grouped.conv(conv, x, kernel, how=how),
         "dot": products.conv,
@@ -105,6 +133,8 @@ by_x_p = operation(
     "conv_by_x",
     {
         "xla": xla_by_x,
+        "members": single_members(lambda y, kernel, *, how: by_x(y, kernel, how=how)),
+        "groups": grouped_members(lambda y, kernel, *, how: by_x(y, kernel, how=how)),
         "canonical": canonical_by_x,
         "shifts": depthwise.by_x,
         "blocks": lambda y, kernel, *, how: grouped.conv(by_x, y, kernel, how=how),
@@ -120,6 +150,8 @@ by_kernel_p = operation(
     "conv_by_kernel",
     {
         "xla": xla_by_kernel,
+        "members": single_members(lambda x, y, *, how: by_kernel(x, y, how=how)),
+        "groups": grouped_members(lambda x, y, *, how: by_kernel(x, y, how=how)),
         "canonical": canonical_by_kernel,
         "shifts": depthwise.by_kernel,
         "rows": lambda x, y, *, how: rows.by_kernel(by_kernel, x, y, how=how),
@@ -166,7 +198,7 @@ ad.defbilinear(
 
 # Batching: where a batch axis goes when only the first or only the second argument has one, and
 # where it comes out of the result. On the last axis, that of the channels, it stands inside each
-# group. When both arguments have one, every example is a group of its own.
+# group. When both arguments have one, they are of members.
 BATCHED = {
     conv_p: ((0, 0), (-1, -1)),
     by_x_p: ((0, 0), (-2, -1)),
@@ -196,11 +228,16 @@ def _batch(
     primitive: Operation, args: Sequence[Array], dims: Sequence[int | None], *, how: Windows
 ) -> tuple[Array, int]:
     (n,) = {a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None}
-    if None not in dims:
-        pairs = zip(args, dims, strict=True)
-        args = [_merge(a, d, -1, 1) for a, d in pairs if d is not None]
-        result = bind(primitive, *args, how=how._replace(groups=n * how.groups))
-        return _split(result, n, -1, 1), 0
+    if None not in dims or how.members is not None:
+        full = [
+            jnp.broadcast_to(a, (n, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
+            for a, d in zip(args, dims, strict=True)
+        ]
+        if how.members is None:
+            return bind(primitive, *full, how=how._replace(members=n)), 0
+        flat = (a.reshape(-1, *a.shape[2:]) for a in full)
+        result = bind(primitive, *flat, how=how._replace(members=n * how.members))
+        return result.reshape(n, how.members, *result.shape[1:]), 0
     which = 0 if dims[1] is None else 1
     inner, outer = BATCHED[primitive][which]
     args = list(args)

@@ -15,6 +15,7 @@ from jaxcnn.lowering.windows import Windows
 
 XLA = "xla"  # the form that every operation has on every platform
 UNROLLED = 121  # taps that one loop may spell out: more take too long to compile
+SIDE_BY_SIDE = 32  # members that may be spelled out: likewise
 
 
 class Case(NamedTuple):
@@ -23,6 +24,7 @@ class Case(NamedTuple):
     how: Windows
     c_in: int  # channels of a group
     c_out: int  # of all groups
+    images: int  # of each member, where there are members
 
     @property
     def taps(self) -> int:
@@ -236,12 +238,25 @@ RULES: Mapping[str, Sequence[Rule]] = {
 }
 
 
+# Where members have images and a kernel of their own, as `vmap` over both arguments makes them.
+MEMBERS = (
+    Rule(
+        "members",
+        lambda case: case.images != 1 and (case.how.members or 0) <= SIDE_BY_SIDE,
+        "a training step of 16 LeNets with 32 images each: 54 for 195 in groups",
+    ),
+    Rule("groups", _always, "gradients of LeNet by 32 single images: 9 for 17 one by one"),
+)
+
+
 def chosen(operation: str, avals: Sequence[Any], how: Windows) -> Rule:
     """The rule that decides on a CPU."""
     case = _case(operation, avals, how)
     if 0 in how.outputs or any(0 in aval.shape for aval in avals):
         return Rule(XLA, _always, "nothing to compute")
     fits = FITS[operation]
+    if how.members is not None:
+        return next(rule for rule in MEMBERS if rule.when(case))
     if how.form is not None and how.form in fits and fits[how.form](case):
         return Rule(how.form, fits[how.form], "`use` asks for it")
     default = Rule(XLA, _always, "no form measures ahead")
@@ -250,6 +265,7 @@ def chosen(operation: str, avals: Sequence[Any], how: Windows) -> Rule:
 
 def _case(operation: str, avals: Sequence[Any], how: Windows) -> Case:
     first, last = avals[0].shape, avals[-1].shape
+    images = first[0 if how.members is None else 1]
     if operation == "conv_by_x":
-        return Case(how, last[-2], last[-1])
-    return Case(how, first[-1] // how.groups, last[-1])
+        return Case(how, last[-2], last[-1], images)
+    return Case(how, first[-1] // how.groups, last[-1], images)

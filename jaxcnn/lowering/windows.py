@@ -30,6 +30,7 @@ class Windows(NamedTuple):
     groups: int = 1  # of channels
     precision: Any = None  # of products
     form: str | None = None  # which `use` asks for
+    members: int | None = None  # an axis in front of all arrays: images with a kernel of their own
 
     @property
     def outputs(self) -> tuple[int, ...]:

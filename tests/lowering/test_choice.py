@@ -8,7 +8,7 @@ import pytest
 from helpers import array, assert_close
 from jaxcnn import lowering
 from jaxcnn.functional import conv, max_pool
-from jaxcnn.lowering.choice import FITS, FORMS, RULES, Case
+from jaxcnn.lowering.choice import FITS, FORMS, RULES, SIDE_BY_SIDE, Case
 from jaxcnn.lowering.windows import Windows
 
 
@@ -30,7 +30,7 @@ def test_the_table_chooses_what_fits():
         for groups, c_in, c_out in ((1, 1, 6), (1, 3, 8), (1, 128, 128), (4, 1, 8), (4, 2, 8)):
             two = [(n, n) for n in (length, window, stride)]
             how = Windows(*two, ((6, 6),) * 2, (dilation,) * 2, groups)
-            case = Case(how, c_in, c_out)
+            case = Case(how, c_in, c_out, 1)
             for operation, rules in RULES.items():
                 rule = next((rule for rule in rules if rule.when(case)), None)
                 fits = rule is None or FITS[operation][rule.form](case)
@@ -49,6 +49,33 @@ def test_use_xla_leaves_jax_s_operations():
         plain = f(x, kernel)
     assert {"conv_general_dilated", "reduce_window_max"} <= set(names)
     assert_close(f(x, kernel), plain)
+
+
+@pytest.mark.parametrize(
+    ("members", "images", "expected"),
+    [(3, 2, "members"), (3, 1, "groups"), (SIDE_BY_SIDE + 1, 2, "groups")],
+)
+def test_members_with_kernels_of_their_own(members, images, expected):
+    x, kernel = array(members, images, 6, 6, 2), array(members, 3, 3, 2, 4)
+    both = jax.vmap(conv)
+    assert form(both, x, kernel) == [expected]
+    with lowering.use("patches"):
+        assert form(both, x, kernel) == [expected]
+    y = jax.jit(both)(x, kernel)
+    for i in range(members):
+        assert_close(y[i], conv(x[i], kernel[i]), "float32 sums")
+
+
+def test_a_member_that_is_not_finite_leaves_the_others_alone():
+    x, kernel = array(3, 2, 6, 6, 2), array(3, 3, 3, 2, 4)
+
+    def gradient(x, kernel):
+        return jax.grad(lambda kernel: (conv(x, kernel) ** 2).sum())(kernel)
+
+    expected = jax.jit(jax.vmap(gradient))(x, kernel)
+    found = jax.jit(jax.vmap(gradient))(x.at[1].set(jnp.inf), kernel)
+    assert not jnp.isfinite(found[1]).any()
+    assert_close(found[::2], expected[::2])
 
 
 def test_use_reaches_into_jit_and_ends():

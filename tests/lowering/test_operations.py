@@ -173,6 +173,12 @@ TRANSFORMATIONS = {
     "vmap of grad, x": lambda f, x, k: jax.vmap(gradient(f), (0, None))(thrice(x), k),
     "vmap of grad, kernel": lambda f, x, k: jax.vmap(gradient(f), (None, 0))(x, thrice(k)),
     "vmap of grad, both": lambda f, x, k: jax.vmap(gradient(f))(thrice(x), thrice(k)),
+    "vmap of vmap": lambda f, x, k: jax.vmap(jax.vmap(gradient(f)), (0, None))(
+        jnp.stack([thrice(x), thrice(2 * x)]), thrice(k)
+    ),
+    "grad of vmap, both": lambda f, x, k: jax.grad(
+        lambda x, k: jax.vmap(loss(f))(x, k).sum(), (0, 1)
+    )(thrice(x), thrice(k)),
     "grad of vmap": lambda f, x, k: jax.grad(
         lambda k: jax.vmap(lambda x: loss(f)(x, k))(thrice(x)).sum()
     )(k),
