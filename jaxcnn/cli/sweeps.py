@@ -55,12 +55,14 @@ def sweep(
     halving: int | None = None,
     together: Literal["auto", "always", "never"] = "auto",
     chunk: int | None = None,
+    alone: bool = True,
 ) -> int:
     """Train a model with each combination of the values given, and compare by validation.
 
     Members of one shape train together in one program where that is faster. The directory --out
-    gets sweep.json, sweep.csv, sweep.png and best.json, whose command trains the best alone. The
-    same command with the same --out goes on with a sweep that was stopped.
+    gets sweep.json, sweep.csv, sweep.png, best.json, whose command trains the best alone, and best,
+    the run that this command gives. The same command with the same --out goes on with a sweep that
+    was stopped.
 
     Args:
         options: options as for train; learning rates, weight decays, momenta, label smoothings,
@@ -71,10 +73,11 @@ def sweep(
         halving: Successive halving: after 1/ETA of the epochs (and 1/ETA of these, ...) only the
             best 1/ETA go on. ETA is 2 or more.
         together: Whether members train in one program; auto measures which way is faster.
-        chunk: Members in one program; by default as many as the memory holds.
+        chunk: Members in one program; by default as many as the memory holds, on a CPU 32 at most.
+        alone: Train the best once more by itself, as a run in the directory best.
     """
     search = _search(options, seeds, random, halving)
-    found = run_sweep(search, chunk=chunk, together=together)
+    found = run_sweep(search, chunk=chunk, together=together, alone=alone)
     Console().print(table(found["members"]))
     directory = search.config.out
     assert directory is not None
@@ -85,6 +88,8 @@ def sweep(
         return 1
     best = found["members"][found["best"]]["options"]
     print(f"Best: {named(best)}")
+    if alone:
+        print(f"Run: {directory / 'best'}")
     print(json.loads((directory / "best.json").read_text("utf-8"))["command"])
     return 0
 

@@ -37,12 +37,12 @@ def named(options: dict[str, Any]) -> str:
 
 def table(records: Sequence[Record], most: int = SHOWN) -> Table:
     """The members, the best first."""
-    shown = Table(box=box.SIMPLE_HEAD)
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in records[0]["options"]:
         shown.add_column(name.replace("_", "\n"), justify="right")
     for name in ("epoch", "loss", "validation\nloss", "validation\n(%)"):
         shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     for record in sorted(records, key=standing, reverse=True)[:most]:
         numbers = [_short(value) for value in record["options"].values()]
         if record["history"]:

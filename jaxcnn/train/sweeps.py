@@ -4,18 +4,21 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
 import jax
 from matplotlib.figure import Figure
 
+from jaxcnn.lowering.choice import SIDE_BY_SIDE
 from jaxcnn.plots import save, sweep_results
 from jaxcnn.train.config import TrainConfig, to_json
+from jaxcnn.train.directories import read_json
 from jaxcnn.train.ledgers import ENDED, begin, write, write_best, write_table
 from jaxcnn.train.members import Member, shape_of
 from jaxcnn.train.populations import Row, Trainer, load_source, unstacked
+from jaxcnn.train.runs import train_run
 from jaxcnn.train.searches import Search, configs, rungs, survivors
 from jaxcnn.train.standings import Record, standing, standings
 
@@ -35,13 +38,18 @@ class Group:
 
 
 def sweep(
-    search: Search, *, chunk: int | None = None, together: Together = "auto"
+    search: Search,
+    *,
+    chunk: int | None = None,
+    together: Together = "auto",
+    alone: bool = True,
 ) -> dict[str, Any]:
     """Train all members of a search, and write how they do to the directory `search.config.out`.
 
     It holds sweep.json (after every epoch; a sweep that was killed goes on from it: members that
-    ended are kept, the others start again), and at the end sweep.csv, sweep.png and best.json,
-    whose "command" trains the best config alone, to the same numbers.
+    ended are kept, the others start again), and at the end sweep.csv, sweep.png, best.json, whose
+    "command" trains the best config alone, and best/, the run that this command gives. A run's
+    numbers are those of its member up to rounding, which many steps of training can amplify.
 
     Members of one shape are trained by one program on each device. Points are ranked by the mean
     over their seeds of the best epoch's validation accuracy, then of its loss; a member that
@@ -51,6 +59,7 @@ def sweep(
         search: what to train.
         chunk: members in one program; by default as many as the devices' memory holds.
         together: whether members share a program; "auto" measures which way is faster.
+        alone: train the best config once more, by itself.
 
     Returns:
         "members", each with "options", "status" and "history" (a row for each epoch), and "best",
@@ -98,7 +107,21 @@ def sweep(
     save(_picture(records), directory / "sweep.png")
     if best is not None:
         write_best(directory, everyone[best], records[best])
+        if alone:
+            _train_alone(replace(everyone[best], out=directory / "best"))
     return {"members": records, "best": best}
+
+
+def _train_alone(config: TrainConfig) -> None:
+    """A run of its own, unless that is done; one that was stopped goes on."""
+    directory = config.out
+    assert directory is not None
+    if not (directory / "config.json").exists():
+        found = train_run(config)
+    elif (found := read_json(directory / "summary.json")).get("status") != "finished":
+        found = train_run(config, resume=directory)
+    if found["status"] == "interrupted":
+        raise KeyboardInterrupt
 
 
 def _groups(everyone: Sequence[TrainConfig]) -> dict[str, Group]:
@@ -139,16 +162,18 @@ def _width(trainer: Trainer, group: Group, chunk: int | None, together: Together
 
 
 def _fitting(trainer: Trainer, config: TrainConfig) -> int:
-    """How many members the memory of a device holds: what one takes is read from its program."""
+    """How many members a device takes: the memory of one is read from its program."""
     own, images = trainer.memory(trainer.stack([trainer.member(config)]))
     device = trainer.mesh.local_devices[0]
-    limit = ROOM * (device.memory_stats() or {}).get("bytes_limit", 0)
-    if not limit and device.platform == "cpu" and hasattr(os, "sysconf"):
-        pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        limit = HOST_ROOM * pages / trainer.mesh.size
+    limit, most = ROOM * (device.memory_stats() or {}).get("bytes_limit", 0), 2**31
+    if device.platform == "cpu":
+        most = SIDE_BY_SIDE
+        if hasattr(os, "sysconf"):
+            pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            limit = HOST_ROOM * pages / trainer.mesh.size
     if not (limit and own):
-        return 2**31
-    return max(int((limit - images) / own), 1)
+        return most
+    return min(max(int((limit - images) / own), 1), most)
 
 
 def _advance(
@@ -167,9 +192,7 @@ def _advance(
         population = trainer.stack(list(fresh))
         for epoch in range(len(records[chunk[0]]["history"]), goal):
             population, rows = trainer.epoch(population, epoch)
-            for i, row in zip(
-                chunk, rows, strict=False
-            ):  # what fills the last devices has no record
+            for i, row in zip(chunk, rows, strict=False):  # rows of what fills the devices go
                 _enter(records[i], row, epoch + 1, epochs)
             note()
             if all(records[i]["status"] in ENDED for i in chunk):

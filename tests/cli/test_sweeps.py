@@ -25,6 +25,7 @@ def test_a_sweep(tmp_path, capsys):
     best = json.loads((out / "best.json").read_text())
     assert from_json(best["config"]).learning_rate == 0.1
     assert printed.endswith(f"{best['command']}\n")
+    assert f"Run: {out / 'best'}\n" in printed
     assert f"Picture: {out / 'sweep.png'}\n" in printed
 
 

@@ -1,6 +1,7 @@
 import json
 import shlex
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import tyro
@@ -26,11 +27,11 @@ def test_together_or_one_by_one_and_the_best_alone(tmp_path, capsys):
     found = sweep(search, together="always")
     assert capsys.readouterr().out.startswith("12 members, 12 in one program\n")
     never = replace(search, config=replace(BASE, out=tmp_path / "never"))
-    one_by_one = sweep(never, together="never")
+    one_by_one = sweep(never, together="never", alone=False)
     assert_close(last(found), last(one_by_one), "float32 sums")
     assert found["best"] == one_by_one["best"]
     assert {record["status"] for record in found["members"]} == {"finished"}
-    files = {"sweep.json", "sweep.csv", "sweep.png", "best.json"}
+    files = {"sweep.json", "sweep.csv", "sweep.png", "best.json", "best"}
     assert {path.name for path in out.iterdir()} == files
     written = json.loads((out / "sweep.json").read_text())
     assert written["members"] == found["members"]
@@ -38,6 +39,8 @@ def test_together_or_one_by_one_and_the_best_alone(tmp_path, capsys):
     words = [*shlex.split(best["command"])[2:], "--out", str(tmp_path / "run")]
     train_run(tyro.cli(TrainConfig, args=words))
     row, ours = read_metrics(tmp_path / "run")[-1], found["members"][found["best"]]
+    for name in ("train_loss", "val_loss"):  # the same bits
+        assert read_metrics(out / "best")[-1][name] == row[name]
     assert ours["options"]["learning_rate"] == 0.1
     assert row["val_accuracy"] == ours["history"][-1]["val_accuracy"]
     assert_close(ours["history"][-1]["val_loss"], row["val_loss"])
@@ -67,10 +70,36 @@ def test_a_killed_sweep_goes_on(tmp_path, monkeypatch):
     assert calls == [0, 1, 0, 1, 0, 1, 0, 1]
     assert last(resumed) == last(whole)
     assert resumed["best"] == whole["best"]
+    before = (tmp_path / "cut" / "best" / "summary.json").read_bytes()
     sweep(search)
     assert len(calls) == 8  # nothing is left to train
+    assert (tmp_path / "cut" / "best" / "summary.json").read_bytes() == before
     with pytest.raises(ValueError, match="holds a sweep with another epochs"):
         sweep(replace(search, config=replace(search.config, epochs=3)))
+
+
+def test_the_best_run_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    search = Search(replace(BASE, out=tmp_path), {"learning_rate": (0.01, 0.1)})
+    trained, resumed = sweeps.train_run, []
+
+    def stopped(config, *, resume=None):
+        resumed.append(resume)
+        if resume is not None:
+            return trained(config, resume=resume)
+        trained(replace(config, epochs=1))
+        return {"status": "interrupted"}
+
+    def one_epoch(directory):
+        return {"status": "interrupted"} if len(resumed) == 1 else read(directory)
+
+    read = sweeps.read_json
+    monkeypatch.setattr(sweeps, "train_run", stopped)
+    monkeypatch.setattr(sweeps, "read_json", one_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(search)
+    sweep(search)
+    assert resumed == [None, tmp_path / "best"]
+    assert len(read_metrics(tmp_path / "best")) == 2
 
 
 def test_halving_stops_the_worse_ones(tmp_path):
@@ -118,7 +147,7 @@ class Stub:
     class mesh:
         size = 2
         local_devices = (
-            type("Device", (), {"memory_stats": lambda self: {"bytes_limit": 1000}})(),
+            SimpleNamespace(platform="gpu", memory_stats=lambda: {"bytes_limit": 1000}),
         )
 
     def __init__(self, together=0.5, own=100):
