@@ -11,7 +11,7 @@ def call(verb, *arguments):
     return tyro.cli(verb, args=[str(argument) for argument in arguments])
 
 
-TINY = ("--model", "perceptron", "--epochs", 1, "--batch-size", 128)
+TINY = ("--model", "perceptron", "--epochs", 1, "--batch-size", 128, "--pad-crop", 0)
 
 
 def test_a_sweep(tmp_path, capsys):

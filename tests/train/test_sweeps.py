@@ -13,7 +13,7 @@ from jaxcnn.train.populations import Trainer
 from jaxcnn.train.searches import Search
 from jaxcnn.train.sweeps import Group, sweep
 
-BASE = TrainConfig(model="perceptron", epochs=2, batch_size=128)
+BASE = TrainConfig(model="perceptron", epochs=2, batch_size=128, pad_crop=0)
 RATES = {"learning_rate": (0.001, 0.01, 0.1)}
 
 
