@@ -4,7 +4,9 @@ Sixteen members of a sweep (two learning rates, eight seeds) take the same steps
 together, by `jax.vmap` over the population, and one by one, in a population of one. Both are
 compiled loops over images on the device, and they take turns. LeNet on Fashion-MNIST (synthetic
 images of its size where it is not found), and a perceptron on the same images, whose steps are
-mostly what a step costs by itself.
+mostly what a step costs by itself. Then the wall time of whole trainings, LeNet on the digits, with
+compilation and validation: a sweep of sixteen both ways, and sixteen runs, each as `jaxcnn train`
+starts it: with a program of its own, checkpoints, a test and pictures.
 
 Command:  python experiments/benchmark_sweep.py
 Hardware:
@@ -12,17 +14,24 @@ Time:
 Result:
 """
 
+import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import jax
 import tyro
-from recording import record
+from recording import RESULTS, record
+from timing import elapsed
 
 from jaxcnn import data
 from jaxcnn.lowering import keep_memory
-from jaxcnn.train import TrainConfig
+from jaxcnn.train import Search, TrainConfig, sweep, train_run
 from jaxcnn.train.populations import Trainer, load_source
+from jaxcnn.train.searches import configs
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,10 @@ class Config:
     """Turns of each way."""
     batch_size: int = 32
     """Images in a step of a member."""
+    epochs: int = 10
+    """Of the whole trainings."""
+    label: str = ""
+    """Ending of the record's name, for another machine or version."""
     smoke: bool = False
     """Two steps of two members in one turn, nothing written."""
 
@@ -66,6 +79,30 @@ def compare(base: TrainConfig, members: int, steps: int, turns: int) -> dict[str
     return found | {"times_faster_together": median(ratios)}
 
 
+def whole(search: Search, picture: Path | None) -> dict[str, float]:
+    """Wall seconds of trainings as people start them; the sweep's picture is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+
+        def swept(together: Literal["always", "never"]) -> None:
+            config = replace(search.config, out=out / together)
+            sweep(replace(search, config=config), together=together, alone=False)
+
+        def each() -> None:
+            for i, config in enumerate(configs(search)):
+                train_run(replace(config, out=out / f"run {i}"))
+
+        ways: dict[str, Callable[[], None]] = {
+            "sweep_together": lambda: swept("always"),
+            "sweep_one_by_one": lambda: swept("never"),
+            "runs": each,
+        }
+        seconds = {f"{name}_s": elapsed(way) for name, way in ways.items()}
+        if picture is not None:
+            shutil.copy(out / "always" / "sweep.png", picture)
+        return seconds
+
+
 def main(config: Config) -> dict[str, float]:
     """Both models; the names of the numbers begin with the model's."""
     keep_memory()
@@ -80,7 +117,15 @@ def main(config: Config) -> dict[str, float]:
         )
         found = compare(base, members, steps, turns)
         result |= {f"{model}_{name}": value for name, value in found.items()}
-    record("benchmark_sweep", result, config.smoke)
+    name = "benchmark_sweep" + (f"-{config.label}" if config.label else "")
+    if config.smoke:
+        base = TrainConfig(model="perceptron", epochs=1)
+        result |= whole(Search(base, {"learning_rate": (0.01, 0.1)}), None)
+    else:
+        base = TrainConfig(epochs=config.epochs)
+        lists = {"learning_rate": (5e-4, 2e-3, 8e-3, 3.2e-2), "weight_decay": (0.0, 1e-3)}
+        result |= whole(Search(base, lists, seeds=2), RESULTS / f"{name}.png")
+    record(name, result, config.smoke)
     return result
 
 

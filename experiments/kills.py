@@ -27,6 +27,8 @@ from recording import record, save_table
 from jaxcnn.train import load_run, restore_variables
 from jaxcnn.train.checkpoints import steps_on_disk
 
+SAME = "bit-identical"
+
 
 @dataclass(frozen=True)
 class Config:
@@ -88,10 +90,8 @@ def weights(directory: Path) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state.variables)]
 
 
-def main(config: Config) -> dict[str, int]:
-    """How many of the runs that were killed ended with the bits of the one that was not."""
-    if config.smoke:
-        config = Config(kills=2, epochs=2, model="tiny", seed=config.seed, smoke=True)
+def killed(config: Config) -> dict[str, dict[str, str]]:
+    """The kills in their order: the moment, what was on the disk, and what came of it."""
     draw = random.Random(config.seed)
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -117,10 +117,18 @@ def main(config: Config) -> dict[str, int]:
                 "killed at": moment,
                 "whole checkpoints (steps)": " ".join(map(str, whole_ones)) or "none",
                 "half-written": " ".join(halves) or "none",
-                "final weights": "bit-identical" if same else "DIFFERENT",
+                "final weights": SAME if same else "DIFFERENT",
             }
             print(i + 1, *rows[str(i + 1)].values(), sep=" | ", flush=True)
-    identical = sum(row["final weights"] == "bit-identical" for row in rows.values())
+    return rows
+
+
+def main(config: Config) -> dict[str, int]:
+    """How many of the runs that were killed ended with the bits of the one that was not."""
+    if config.smoke:
+        config = Config(kills=2, epochs=2, model="tiny", seed=config.seed, smoke=True)
+    rows = killed(config)
+    identical = sum(row["final weights"] == SAME for row in rows.values())
     if not config.smoke:
         save_table("kills", rows)
     result = {"kills": config.kills, "bit_identical": identical}

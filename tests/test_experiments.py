@@ -52,6 +52,14 @@ def test_smoke(path, load):
     assert {p: p.read_bytes() for p in (EXPERIMENTS / "results").glob("*")} == before
 
 
+@pytest.mark.slow
+def test_twenty_kills(load):
+    kills = load("kills")
+    rows = kills.killed(kills.Config())
+    assert len(rows) == 20
+    assert {row["final weights"] for row in rows.values()} == {kills.SAME}
+
+
 def test_results_belong_to_experiments():
     for path in (EXPERIMENTS / "results").glob("*.json"):
         entry = json.loads(path.read_text("utf-8"))

@@ -1,6 +1,7 @@
 """One process of several: how it joins the others, and how it ends when one of them has died."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 import jax
 
 from jaxcnn.train.parallel import join
+
+OWN = re.compile("RESOURCE_EXHAUSTED|INVALID_ARGUMENT|OUT_OF_RANGE")  # errors of this process
 
 
 @contextmanager
@@ -22,9 +25,10 @@ def joined(
         if jax.process_count() == 1:
             raise
         reason = str(error).strip().splitlines()[0][:200]
+        what = f"failed ({reason})" if OWN.search(reason) else f"lost another one ({reason})"
         print(
-            f"jaxcnn: process {jax.process_index()} of {jax.process_count()} lost another one "
-            f"({reason}). The checkpoints are whole: start all processes again with --resume RUN.",
+            f"jaxcnn: process {jax.process_index()} of {jax.process_count()} {what}. "
+            f"The checkpoints are whole: start all processes again with --resume RUN.",
             file=sys.stderr,
             flush=True,
         )

@@ -2,15 +2,14 @@
 
 import dataclasses
 import json
-import time
-from datetime import datetime
-from pathlib import Path
+import sys
 from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 
 from jaxcnn.train.config import TrainConfig
+from jaxcnn.train.directories import fresh_directory
 from jaxcnn.train.optimizers import OptimizerName
 from jaxcnn.train.ranges import learning_rate_range
 from jaxcnn.train.searches import LISTED, Search
@@ -73,15 +72,20 @@ def sweep(
         halving: Successive halving: after 1/ETA of the epochs (and 1/ETA of these, ...) only the
             best 1/ETA go on. ETA is 2 or more.
         together: Whether members train in one program; auto measures which way is faster.
-        chunk: Members in one program; by default as many as the memory holds, on a CPU 32 at most.
+        chunk: Members in one program; by default as many as the memory holds, on a CPU at most 32
+            for each device.
         alone: Train the best once more by itself, as a run in the directory best.
     """
     search = _search(options, seeds, random, halving)
-    found = run_sweep(search, chunk=chunk, together=together, alone=alone)
-    Console().print(table(found["members"]))
     directory = search.config.out
     assert directory is not None
-    print(f"Sweep: {directory}")
+    print(f"Sweep: {directory}", flush=True)
+    try:
+        found = run_sweep(search, chunk=chunk, together=together, alone=alone)
+    except KeyboardInterrupt:
+        print(f"jaxcnn: stopped; the same with --out {directory} goes on.", file=sys.stderr)
+        raise
+    Console().print(table(found["members"]))
     print(f"Picture: {directory / 'sweep.png'}")
     if found["best"] is None:
         print("All members diverged.")
@@ -111,7 +115,7 @@ def lr_range(
         highest: Last learning rate; the test stops early where the loss is 4 times its smallest.
         steps: How many steps from the first to the last, by a factor that stays the same.
     """
-    directory = config.out or _fresh(f"lr-range-{config.model}")
+    directory = config.out or fresh_directory(f"lr-range-{config.model}")
     found = learning_rate_range(
         dataclasses.replace(config, out=directory), lowest=lowest, highest=highest, steps=steps
     )
@@ -128,18 +132,8 @@ def _search(options: Options, seeds: int, random: int | None, halving: int | Non
     for name, listed in given.items():
         if not listed:
             raise ValueError(f"sweep: {name} needs at least one value, got none.")
-    values["out"] = values["out"] or _fresh(f"sweep-{options.model}")
+    values["out"] = values["out"] or fresh_directory(f"sweep-{options.model}")
     first = {name: listed[0] for name, listed in given.items()}
     config = TrainConfig(**values, **first)
     lists = {name: listed for name, listed in given.items() if len(listed) > 1}
     return Search(config, lists, seeds=seeds, random=random, halving=halving)
-
-
-def _fresh(name: str) -> Path:
-    """A directory that is not there yet, under runs/."""
-    start = Path("runs") / f"{datetime.fromtimestamp(time.time()):%Y%m%d-%H%M%S}-{name}"
-    directory, n = start, 1
-    while directory.exists():
-        n += 1
-        directory = start.with_name(f"{start.name}-{n}")
-    return directory

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,8 @@ def load_folder(
         size: (height, width) in pixels of every image; None takes the first one's, the first
             class's first by name.
         stream: leave the pictures on the disk, as `Pictures`, instead of in memory. Then only 256
-            files are looked into for the channels, evenly spaced, and 1,000 training images for
-            mean and std.
+            files are looked into for the channels, evenly spaced. Mean and std are, both ways,
+            those of at most 1,000 training images.
         skip_corrupt: warn of pictures that cannot be decoded, and leave them out of the split, or
             where they are streamed of the weights.
 
@@ -60,17 +61,19 @@ def load_folder(
     labels = np.array([label for _, label in files + test_files], np.int32)
     first, channels = _form(root, names, stream, skip_corrupt)
     every = Pictures(root, names, size or first, channels, skip_corrupt)
-    get = Split if stream else _in_memory
-    train = get(every.select(slice(len(files))), labels[: len(files)])
+    train = Split(every.select(slice(len(files))), labels[: len(files)])
     if test_files:
-        test = get(every.select(slice(len(files), None)), labels[len(files) :])
+        test = Split(every.select(slice(len(files), None)), labels[len(files) :])
     else:
         train, test = split_validation(train, 0.2, seed=TEST_SEED)
         if not len(test):
             raise ValueError(
                 f"folder: {train_root} holds {len(train)} images, too few to hold out a test."
             )
-    return from_splits(f"folder:{root}", train, test, classes)
+    streamed = from_splits(f"folder:{root}", train, test, classes)
+    if stream:
+        return streamed
+    return replace(streamed, train=_in_memory(train), test=_in_memory(test))
 
 
 def _directories(path: Path) -> list[Path]:
@@ -117,7 +120,9 @@ def _form(
     return first[:2], max([first[2], *(c for _, _, c in headers(looked_into))])
 
 
-def _in_memory(pictures: Pictures, labels: np.ndarray) -> Split:
+def _in_memory(split: Split) -> Split:
+    pictures, labels = split.images, split.labels
+    assert isinstance(pictures, Pictures)
     images, faults = pictures.read(np.arange(len(pictures)), THREADS)
     pictures.warn(faults)
     if faults:

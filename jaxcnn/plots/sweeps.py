@@ -27,7 +27,9 @@ Point = tuple[Any, ...]
 Means = Mapping[Point, np.ndarray]  # the accuracies (%) of a combination's members
 
 
-def sweep_results(options: Mapping[str, Sequence[Any]], accuracy: Sequence[float]) -> Figure:
+def sweep_results(
+    options: Mapping[str, Sequence[Any]], accuracy: Sequence[float], *, best: int | None = None
+) -> Figure:
     """Draw the validation accuracy of a sweep's members by the options that vary.
 
     One option: the mean over members with the same value, an error bar of one standard deviation,
@@ -38,6 +40,7 @@ def sweep_results(options: Mapping[str, Sequence[Any]], accuracy: Sequence[float
         options: a value for each member by the option's name: numbers, or words. Members alike in
             all of them differ in their seeds.
         accuracy: of each member, 0 to 1; NaN for one that diverged.
+        best: the member whose combination is marked; by default one of the highest mean.
 
     Returns:
         a figure, with one axes, and another for the colours where there are any.
@@ -59,16 +62,17 @@ def sweep_results(options: Mapping[str, Sequence[Any]], accuracy: Sequence[float
     several = {name: values for name, values in options.items() if len(set(values)) > 1}
     varied = several or dict(list(options.items())[:1])
     means, scales = _means(varied, accuracy), [Scale(*pair) for pair in varied.items()]
+    marked = _best(means) if best is None else tuple(values[best] for values in varied.values())
     whole = math.prod(len(scale.values) for scale in scales) == len(means)
     if len(scales) == 1:
-        figure = _curve(scales[0], means)
+        figure = _curve(scales[0], means, marked)
     elif len(scales) > 2:
-        figure = _lines(scales, means)
+        figure = _lines(scales, means, marked)
     elif whole and max(len(scale.values) for scale in scales) <= CELLS:
-        figure = _map(scales, means)
+        figure = _map(scales, means, marked)
     else:
-        figure = _dots(scales, means)
-    style.title(figure.axes[0], _title(scales, means))
+        figure = _dots(scales, means, marked)
+    style.title(figure.axes[0], _title(scales, means, marked))
     return figure
 
 
@@ -143,8 +147,7 @@ def _best(means: Means) -> Point | None:
     return best if scores[best] > 0 else None
 
 
-def _title(scales: Sequence[Scale], means: Means) -> str:
-    best = _best(means)
+def _title(scales: Sequence[Scale], means: Means, best: Point | None) -> str:
     if best is None:
         return "All members diverged"
     pairs = zip(scales, best, strict=True)
@@ -164,7 +167,7 @@ def short(value: Any) -> str:
     return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
 
 
-def _curve(scale: Scale, means: Means) -> Figure:
+def _curve(scale: Scale, means: Means, best: Point | None) -> Figure:
     figure = style.figure(7.2, 4.4)
     axes = figure.add_subplot()
     style.light_grid(axes)
@@ -189,7 +192,7 @@ def _curve(scale: Scale, means: Means) -> Figure:
                 "diverged", (place, 0), (0, 6), xycoords=axes.get_xaxis_transform(),
                 textcoords="offset points", rotation=90, ha="center", color=style.FAINT,
             )  # fmt: skip
-    if (best := _best(means)) is not None:
+    if best is not None:
         _ring(axes, scale.place(best[0]), _mean(means[best]))
     _ticks(axes, "x", scale)
     # Also where all diverged and there is nothing to see.
@@ -199,7 +202,7 @@ def _curve(scale: Scale, means: Means) -> Figure:
     return figure
 
 
-def _map(scales: Sequence[Scale], means: Means) -> Figure:
+def _map(scales: Sequence[Scale], means: Means, best: Point | None) -> Figure:
     """Rows from the bottom up: the option with more values lies along the x axis."""
     across, up = sorted(scales, key=lambda scale: -len(scale.values))
     order = [scales.index(across), scales.index(up)]
@@ -226,7 +229,7 @@ def _map(scales: Sequence[Scale], means: Means) -> Figure:
     for name, scale in (("x", across), ("y", up)):
         axes.set(**{f"{name}label": scale.label})
         getattr(axes, f"set_{name}ticks")(range(len(scale.values)), map(short, scale.values))
-    if (best := _best(means)) is not None:
+    if best is not None:
         x, y = (scale.values.index(best[i]) for scale, i in zip((across, up), order, strict=True))
         frame = Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, clip_on=False, linewidth=2.5)
         frame.set_edgecolor(style.VALIDATION)
@@ -236,7 +239,7 @@ def _map(scales: Sequence[Scale], means: Means) -> Figure:
     return figure
 
 
-def _dots(scales: Sequence[Scale], means: Means) -> Figure:
+def _dots(scales: Sequence[Scale], means: Means, best: Point | None) -> Figure:
     figure = style.figure(7.6, 5.2)
     axes = figure.add_subplot()
     style.light_grid(axes)
@@ -249,7 +252,7 @@ def _dots(scales: Sequence[Scale], means: Means) -> Figure:
             x, y, "o" if math.isfinite(mean) else "x", color=_colour(norm, mean), markersize=9,
             markeredgewidth=1.5, clip_on=False,
         )  # fmt: skip
-    if (best := _best(means)) is not None:
+    if best is not None:
         _ring(axes, *(scale.place(value) for scale, value in zip(scales, best, strict=True)))
     for name, scale in zip("xy", scales, strict=True):
         _ticks(axes, name, scale)
@@ -257,12 +260,11 @@ def _dots(scales: Sequence[Scale], means: Means) -> Figure:
     return figure
 
 
-def _lines(scales: Sequence[Scale], means: Means) -> Figure:
+def _lines(scales: Sequence[Scale], means: Means, best: Point | None) -> Figure:
     """Parallel coordinates: an upright axis for each option, the accuracy as the colour."""
     figure = style.figure(2.2 + 1.9 * len(scales), 4.8)
     axes = figure.add_subplot()
     norm = _norm(np.array([_mean(values) for values in means.values()]))
-    best = _best(means)
     for point in sorted(means, key=lambda point: np.nan_to_num(_mean(means[point]))):
         value = _mean(means[point])
         found = math.isfinite(value)

@@ -81,7 +81,7 @@ def writing(directory: Path, *, keep: int = 3) -> Iterator[Save]:
     try:
         yield save
     except jax.errors.JaxRuntimeError:  # another process is gone: waiting for it would be in vain
-        lost = True
+        lost = jax.process_count() > 1
         raise
     finally:
         if not lost:
@@ -183,7 +183,7 @@ def _read(directory: Path, step: int, targets: dict[str, Any]) -> tuple[dict[str
     if record.get("digest") != _digest(record.get("position")):
         raise ValueError(f"{where} is damaged: its position is not the one saved.")
     for name, item in items.items():
-        if record["checksums"][name] != _checksums(item):
+        if record.get("checksums", {}).get(name) != _checksums(item):
             raise ValueError(f"{where} is damaged: its {name} are not the numbers saved.")
     return items, record["position"]
 
@@ -217,7 +217,11 @@ def _digest(position: Any) -> str:
 
 def _put_aside(directory: Path, step: int) -> Path:
     """Move a damaged checkpoint out of the way; nothing is removed."""
-    aside = directory / "damaged" / str(step)
+    aside, n = directory / "damaged" / str(step), 1
+    while aside.exists():
+        n += 1
+        aside = aside.with_name(f"{step}-{n}")
+    together("damaged")
     if first_process():
         aside.parent.mkdir(exist_ok=True)
         (_place(directory) / str(step)).rename(aside)
@@ -230,6 +234,8 @@ def _said(directory: Path) -> Iterator[None]:
     """What went wrong with a checkpoint, in words: Orbax tells it late, and at length."""
     try:
         yield
+    except jax.errors.JaxRuntimeError:  # another process is gone: nothing about this disk
+        raise
     except (OSError, ValueError, RuntimeError) as error:
         reason = re.sub(r"\[(os_error_code=|Errno ).*?\]", "", str(error)).split(": ")[-1].strip()
         raise OSError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,6 +158,18 @@ class TrainConfig:
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise ValueError(f"train: {name} must be {rule}, got {getattr(self, name)}.")
+
+
+def only_defaults(verb: str, config: TrainConfig, names: Sequence[str]) -> None:
+    """Refuse options that a verb would not heed.
+
+    Raises:
+        ValueError: one of them is not at its default.
+    """
+    for name in names:
+        default, value = getattr(TrainConfig(), name), getattr(config, name)
+        if value != default:
+            raise ValueError(f"{verb}: {name} must be {default}, got {value}.")
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import importlib.metadata
 import importlib.util
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, export
 
+from jaxcnn.train.directories import write_json, write_whole
 from jaxcnn.train.inputs import make_prepare
 from jaxcnn.train.runs import Run
 from jaxcnn.weights import save_safetensors
@@ -77,8 +77,8 @@ def export_program(run: Run, path: Path, *, overwrite: bool = False) -> tuple[Pa
             "pip install flatbuffers"
         )
     program = exported(run)
-    _write(about, (json.dumps(_description(run, program, path.name), indent=2) + "\n").encode())
-    _write(path, program.serialize())
+    write_json(about, _description(run, program, path.name))
+    write_whole(path, program.serialize())
     return path, about
 
 
@@ -159,13 +159,3 @@ def _description(run: Run, program: export.Exported, name: str) -> dict[str, Any
             "calling convention": program.calling_convention_version,
         },
     }
-
-
-def _write(path: Path, content: bytes | bytearray) -> None:
-    """Whole or not at all: a kill leaves the old file or the new one."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

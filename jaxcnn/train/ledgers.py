@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 import shlex
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn.train.config import TrainConfig, to_json
+from jaxcnn.train.directories import write_whole
 from jaxcnn.train.metrics import best_epoch
 from jaxcnn.train.searches import Search, description, points
 from jaxcnn.train.standings import Record
@@ -47,30 +49,28 @@ def write(directory: Path, search: Search, records: Sequence[Record], best: Any 
     """Write sweep.json, whole or not at all, and make its directory."""
     directory.mkdir(parents=True, exist_ok=True)
     content = {"search": description(search), "members": list(records), "best": best}
-    _write(directory / "sweep.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_whole(directory / "sweep.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_table(directory: Path, records: Sequence[Record]) -> None:
     """Write sweep.csv: a line for each member, with its best epoch's numbers."""
     numbers = ("epoch", "val_accuracy", "val_loss", "train_accuracy", "train_loss")
-    path = directory / "sweep.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(
-            [*records[0]["options"], "status", "epochs", *(f"best_{n}" for n in numbers)]
-        )
-        for record in records:
-            history = record["history"]
-            row = best_epoch(history) if history else {}
-            own = [*record["options"].values(), record["status"], len(history)]
-            table.writerow([*own, *(row.get(name, "") for name in numbers)])
+    file = io.StringIO(newline="")
+    table = csv.writer(file)
+    table.writerow([*records[0]["options"], "status", "epochs", *(f"best_{n}" for n in numbers)])
+    for record in records:
+        history = record["history"]
+        row = best_epoch(history) if history else {}
+        own = [*record["options"].values(), record["status"], len(history)]
+        table.writerow([*own, *(row.get(name, "") for name in numbers)])
+    write_whole(directory / "sweep.csv", file.getvalue())
 
 
 def write_best(directory: Path, config: TrainConfig, record: Record) -> None:
     """Write best.json: the best member's config, and the command that trains it alone."""
     row = best_epoch(record["history"])
     content = {"command": command(config), "config": to_json(config), "best_epoch": row}
-    _write(directory / "best.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_whole(directory / "best.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def command(config: TrainConfig) -> str:
@@ -102,10 +102,3 @@ def _flat(plan: dict[str, Any]) -> dict[str, Any]:
     """The names of a plan's options beside its own; those of its lists count once."""
     rest = {name: value for name, value in plan.items() if name not in ("config", "lists")}
     return plan["config"] | plan["lists"] | rest
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: a kill leaves the old file or the new one."""
-    written = path.with_name(path.name + ".new")
-    written.write_text(text, encoding="utf-8")
-    written.replace(path)

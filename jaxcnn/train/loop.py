@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import PRNGKeyArray
 
 from jaxcnn.data import Split, steps_per_epoch
-from jaxcnn.train.checkpoints import Save, restore, steps_on_disk, writing
+from jaxcnn.train.checkpoints import Position, Save, restore, steps_on_disk, writing
 from jaxcnn.train.epochs import (
     Augment,
     Feed,
@@ -39,8 +39,6 @@ from jaxcnn.train.parallel import (
 )
 from jaxcnn.train.reporting import progress
 from jaxcnn.train.steps import State, evaluate
-
-Position = dict[str, Any]
 
 
 class Fit(NamedTuple):

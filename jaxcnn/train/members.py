@@ -3,7 +3,7 @@
 Parameters, shuffles, dropout and augmentation are drawn as `train_run` of its config draws them.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,11 +14,12 @@ import optax
 from jax import Array, lax
 
 from jaxcnn import data
-from jaxcnn.losses import cross_entropy, weights_mask
+from jaxcnn.losses import cross_entropy
 from jaxcnn.train.config import TrainConfig
 from jaxcnn.train.epochs import Prepare, Step, Totals
-from jaxcnn.train.optimizers import DECOUPLED, OPTIMIZERS, _labels, _multiply
+from jaxcnn.train.optimizers import combined
 from jaxcnn.train.schedules import Schedule
+from jaxcnn.train.setups import accumulating
 from jaxcnn.train.steps import Batch, Loss, State, predict
 
 TRAITS = ("learning_rate", "weight_decay", "momentum", "label_smoothing")
@@ -62,25 +63,20 @@ def optimizer_of(
     shape: TrainConfig, rate: Schedule, traits: Traits
 ) -> optax.GradientTransformationExtraArgs:
     """`setups.optimizer_of` for traits that may be traced, and with one form of state for all."""
-    decay = traits["weight_decay"]
-    momentum = shape.momentum if shape.optimizer == "rmsprop" else traits["momentum"]
-    parts = [] if shape.clip_norm is None else [optax.clip_by_global_norm(shape.clip_norm)]
-    if shape.optimizer not in DECOUPLED:
-        parts.append(optax.add_decayed_weights(decay, mask=weights_mask))
 
     def learning_rate(step: Any) -> Any:
         return traits["learning_rate"] * rate(step)
 
-    parts.append(OPTIMIZERS[shape.optimizer](learning_rate, momentum, decay))
-    if shape.multipliers:
-        parts.append(_multiply(shape.multipliers))
-    optimizer = optax.chain(*parts)
-    if shape.freeze:
-        kinds: dict[Hashable, Any] = {"trained": optimizer, "frozen": optax.set_to_zero()}
-        optimizer = optax.partition(kinds, lambda params: _labels(shape.freeze, params))
-    if shape.accumulate > 1:
-        optimizer = optax.MultiSteps(optimizer, shape.accumulate).gradient_transformation()
-    return optax.with_extra_args_support(optimizer)
+    optimizer = combined(
+        shape.optimizer,
+        learning_rate,
+        shape.momentum if shape.optimizer == "rmsprop" else traits["momentum"],
+        traits["weight_decay"],
+        shape.clip_norm,
+        shape.freeze,
+        shape.multipliers,
+    )
+    return optax.with_extra_args_support(accumulating(optimizer, shape.accumulate))
 
 
 def smoothed(smoothing: Any) -> Loss:

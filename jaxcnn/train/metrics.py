@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jaxcnn.train.directories import write_whole
 from jaxcnn.train.parallel import first_process
 
 Row = dict[str, Any]
@@ -27,6 +28,5 @@ def write_metrics(directory: Path, history: list[Row]) -> None:
     """The rows so far, whole or not at all, by the first process."""
     if not first_process():
         return
-    written = directory / "metrics.jsonl.new"
-    written.write_text("".join(json.dumps(row) + "\n" for row in history))
-    written.replace(directory / "metrics.jsonl")
+    lines = "".join(json.dumps(row) + "\n" for row in history)
+    write_whole(directory / "metrics.jsonl", lines)

@@ -89,9 +89,27 @@ def make_optimizer(
     for glob, factor in multipliers.items():
         if factor < 0:
             raise ValueError(f"make_optimizer: {glob}'s multiplier is negative, got {factor}.")
+    decay = weight_decay or None
+    return combined(name, learning_rate, momentum, decay, clip_norm, freeze, multipliers)
+
+
+def combined(
+    name: str,
+    learning_rate: float | Schedule,
+    momentum: Any,
+    weight_decay: Any,
+    clip_norm: float | None,
+    freeze: Sequence[str],
+    multipliers: Mapping[str, float],
+) -> optax.GradientTransformationExtraArgs:
+    """What `make_optimizer` makes, unchecked: momentum and decay may be traced, or no decay None.
+
+    The form of its state does not depend on their values.
+    """
     parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
-    if weight_decay and name not in DECOUPLED:
+    if weight_decay is not None and name not in DECOUPLED:
         parts.append(optax.add_decayed_weights(weight_decay, mask=weights_mask))
+    weight_decay = 0.0 if weight_decay is None else weight_decay
     parts.append(OPTIMIZERS[name](learning_rate, momentum, weight_decay))
     if multipliers:
         parts.append(_multiply(multipliers))

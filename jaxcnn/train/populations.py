@@ -23,6 +23,7 @@ from jaxcnn.lowering import compiler_options
 from jaxcnn.train.config import TrainConfig
 from jaxcnn.train.epochs import Totals, counted_step, empty_totals
 from jaxcnn.train.inputs import Input, load_data, make_augment, make_prepare
+from jaxcnn.train.loop import Pace
 from jaxcnn.train.members import (
     Member,
     Traits,
@@ -33,11 +34,12 @@ from jaxcnn.train.members import (
     traits_of,
     validated,
 )
+from jaxcnn.train.metrics import Row
 from jaxcnn.train.setups import make_model, schedule_of, start_weights
+from jaxcnn.train.setups import optimizer_of as plain_optimizer
 from jaxcnn.train.steps import Batch, State, create_state
 
 MEMBERS = "members"  # the mesh's axis
-Row = dict[str, float]
 
 
 class Source(NamedTuple):
@@ -53,7 +55,7 @@ class Programs(NamedTuple):
     """What is compiled for a population of one size."""
 
     shuffle: Any  # (population, epoch) -> order
-    train: Any  # (population, totals, images, order, last step) -> state, totals
+    train: Any  # (population, totals, images, order, first step, last step) -> state, totals
     validate: Any  # (population, images) -> sums
 
 
@@ -89,6 +91,7 @@ class Trainer:
         self._step = member_step(self.shape, self._rate, step)
         self._fresh = jax.jit(self._state)  # compiled once, for every key
         self._programs: dict[int, Programs] = {}
+        self._pace = Pace()
 
     def member(self, config: TrainConfig) -> Member:
         """A member before its first step.
@@ -98,6 +101,7 @@ class Trainer:
         """
         if shape_of(config) != self.shape:
             raise ValueError(f"Trainer: trains {self.shape}, got {config}.")
+        plain_optimizer(config, self._rate)  # refuses what a run refuses
         variables = start_weights(config, self._fed)
         state = self._fresh(jax.random.key(config.seed), variables)
         train, validation = places(self._split, config.validation, seed=config.seed)
@@ -142,9 +146,9 @@ class Trainer:
         programs = self._compiled(population)
         order = programs.shuffle(population, 0)
         arguments = population, self._totals(population), self._images, order
-        jax.block_until_ready(programs.train(*arguments, 1))
+        jax.block_until_ready(programs.train(*arguments, 0, 1))
         began = time.perf_counter()
-        jax.block_until_ready(programs.train(*arguments, min(steps, self.steps)))
+        jax.block_until_ready(programs.train(*arguments, 0, min(steps, self.steps)))
         return time.perf_counter() - began
 
     def memory(self, population: Member) -> tuple[int, int]:
@@ -157,12 +161,20 @@ class Trainer:
         return max(sum(sizes) - images, 0) * self.mesh.size // _size(population), images
 
     def _epoch(self, population: Member, epoch: int) -> tuple[Member, list[Row]]:
-        began, programs = time.perf_counter(), self._compiled(population)
+        programs = self._compiled(population)
+        began = part = time.perf_counter()
         totals, order = self._totals(population), programs.shuffle(population, epoch)
-        state, totals = programs.train(population, totals, self._images, order, self.steps)
-        population = population._replace(state=state)
+        first = 0
+        while first < self.steps:  # in parts, between which Ctrl-C is heard
+            last = min(first + self._pace.steps, self.steps)
+            arguments = population, totals, self._images, order, first, last
+            state, totals = jax.block_until_ready(programs.train(*arguments))
+            population = population._replace(state=state)
+            now = time.perf_counter()
+            self._pace.learn(now - part)
+            first, part = last, now
         validation = programs.validate(population, self._images)
-        found = jax.device_get({**totals, **validation, "step": state.step})
+        found = jax.device_get({**totals, **validation, "step": population.state.step})
         seconds = (time.perf_counter() - began) / _size(population)
         rows = [{k: v[i].item() for k, v in found.items()} for i in range(_size(population))]
         images = int(self._weight.sum())
@@ -191,8 +203,8 @@ class Trainer:
                 shuffle,
                 compiled(
                     self._steps,
-                    (each, each, same, each, same),
-                    *(population, totals, self._images, order, 0),
+                    (each, each, same, each, same, same),
+                    *(population, totals, self._images, order, 0, 0),
                 ),
                 compiled(self._validated, (each, same), population, self._images),
             )
@@ -209,9 +221,9 @@ class Trainer:
         )
 
     def _steps(
-        self, population: Member, totals: Totals, images: Batch, order: Array, last: Any
+        self, population: Member, totals: Totals, images: Batch, order: Array, first: Any, last: Any
     ) -> tuple[State, Totals]:
-        """A device's part of the population through the steps of an epoch, up to the last."""
+        """A device's part of the population through an epoch's steps from first up to last."""
 
         def one(state: State, totals: Totals, traits: Traits, chosen: Array) -> Any:
             batch = {name: values[chosen] for name, values in images.items()}
@@ -221,7 +233,7 @@ class Trainer:
             chosen = lax.dynamic_slice_in_dim(order, i * self._batch, self._batch, axis=1)
             return jax.vmap(one)(*carry, population.traits, chosen)
 
-        return lax.fori_loop(0, last, body, (population.state, totals))
+        return lax.fori_loop(first, last, body, (population.state, totals))
 
     def _validated(self, population: Member, images: Batch) -> dict[str, Array]:
         weight = self._weight.reshape(-1, self._batch)

@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,13 +14,15 @@ import jax
 
 from jaxcnn import data, models
 from jaxcnn.lowering import compiler_options
-from jaxcnn.train.config import TrainConfig
+from jaxcnn.train.config import TrainConfig, only_defaults
+from jaxcnn.train.directories import fresh_directory
 from jaxcnn.train.epochs import Totals, counted_step, empty_totals
 from jaxcnn.train.inputs import load_data, make_augment, make_prepare
 from jaxcnn.train.setups import optimizer_of, schedule_of, start_state
 from jaxcnn.train.steps import Batch, State
 from jaxcnn.train.timelines import read_trace
 
+UNHEEDED = ("mesh", "shard_optimizer", "batch_norm", "weights")
 WARM_UP = 3  # steps before the clock starts
 TRACE = "perfetto_trace.json.gz"  # as JAX names it
 # What makes a fusion costly, the costliest first.
@@ -77,7 +78,8 @@ def profile_steps(config: TrainConfig, *, steps: int = 20) -> Profile:
     """
     if steps < 1:
         raise ValueError(f"profile_steps: steps must be at least 1, got {steps}.")
-    directory = config.out or Path("profiles") / f"{datetime.now():%Y%m%d-%H%M%S}-{config.model}"
+    only_defaults("profile", config, UNHEEDED)
+    directory = config.out or fresh_directory(config.model, "profiles")
     if (directory / TRACE).exists():
         raise ValueError(f"profile_steps: {directory} holds a trace already; choose another.")
     state, batch, step = _training(config)

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from jaxcnn import data
 from jaxcnn.lowering import compiler_options
 from jaxcnn.plots import learning_rate_curve, save
-from jaxcnn.train.config import TrainConfig
+from jaxcnn.train.config import TrainConfig, only_defaults
+from jaxcnn.train.directories import write_whole
 from jaxcnn.train.epochs import Step, counted_step, empty_totals
 from jaxcnn.train.inputs import load_data, make_augment, make_prepare
 from jaxcnn.train.setups import optimizer_of, start_state, start_weights
@@ -23,6 +24,7 @@ DECAY = 0.9  # of the smoothed loss: it lags behind by ten steps
 WORSE = 4.0  # times its smallest value, and the test ends
 BELOW = 10.0  # the suggestion is so many times smaller than the rate of the smallest loss
 FEWEST = 20  # steps that show a slope
+UNHEEDED = ("accumulate", "stream", "mesh", "shard_optimizer", "batch_norm")
 
 
 class Range(NamedTuple):
@@ -66,16 +68,14 @@ def learning_rate_range(
         raise ValueError(f"lr-range: needs 0 < lowest < highest, got {lowest} and {highest}.")
     if steps < FEWEST:
         raise ValueError(f"lr-range: needs {FEWEST} steps at least, got {steps}.")
-    for name, only in {"accumulate": 1, "stream": False, "batch_norm": "synchronised"}.items():
-        if getattr(config, name) != only:
-            raise ValueError(f"lr-range: {name} must be {only}, got {getattr(config, name)}.")
+    only_defaults("lr-range", config, UNHEEDED)
     rates = lowest * (highest / lowest) ** (np.arange(steps) / (steps - 1))
     losses, smoothed = _losses(config, rates)
     found = _read(rates, losses, smoothed)
     if config.out is not None:
         config.out.mkdir(parents=True, exist_ok=True)
         numbers = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in _plain(found)}
-        (config.out / "lr-range.json").write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
+        write_whole(config.out / "lr-range.json", json.dumps(numbers, indent=1) + "\n")
         figure = learning_rate_curve(
             found.rates, found.losses, found.smoothed, found.steepest, found.suggestion
         )

@@ -20,6 +20,7 @@ from jaxcnn.train.directories import (
     fresh_directory,
     read_config_file,
     read_json,
+    run_name,
     write_config,
     write_json,
 )
@@ -84,7 +85,7 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         OSError: a checkpoint or another file that cannot be written.
     """
     began = time.perf_counter()
-    directory = resume or config.out or fresh_directory(config)
+    directory = resume or config.out or fresh_directory(run_name(config))
     if resume:
         check_resumed(resume, config)
     resumed = resume is not None and bool(steps_on_disk(directory))
@@ -95,12 +96,17 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
         training, validation = data.split_validation(
             dataset.train, config.validation, seed=config.seed
         )
+        if not len(validation):
+            raise ValueError(
+                f"train_run: validation {config.validation} holds out none of "
+                f"{len(dataset.train)} training images: choose more, or 0."
+            )
     schedule = schedule_of(config, len(training))
     variables = None if resumed else start_weights(config, fed)
     state = start_state(config, fed, optimizer_of(config, schedule), variables)
     if config.batch_norm == "per-device":
         state = state.replace(apply=per_device(state.apply, layout))
-    write_config(directory, config, fed, new=not resume)
+    write_config(directory, config, fed, len(dataset.train), new=not resume)
     if first_process():
         print(
             f"{config.model} ({count_parameters(state.params):,} parameters) on {config.data}: "
@@ -237,6 +243,6 @@ def _results(fed: Input, fitted: Fit) -> dict[str, Any]:
     }
     if fitted.history:
         results["best_epoch"] = best_epoch(fitted.history)["epoch"]
-        if skipped := sum(row.get("skipped_images", 0) for row in fitted.history):
+        if skipped := max(row.get("skipped_images", 0) for row in fitted.history):
             results["skipped_images"] = skipped
     return results

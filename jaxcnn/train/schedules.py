@@ -18,7 +18,7 @@ def make_schedule(
     learning_rate: float,
     *,
     epochs: float,
-    steps_per_epoch: int,
+    steps_per_epoch: float,
     warmup_epochs: float = 1.0,
     decay_factor: float = 0.1,
     decay_epochs: float = 10.0,
@@ -38,7 +38,7 @@ def make_schedule(
         name: one of `SCHEDULES`.
         learning_rate: eta, the largest one.
         epochs: length of the whole training.
-        steps_per_epoch: optimizer steps in an epoch.
+        steps_per_epoch: optimizer steps in an epoch, on average where they go over its end.
         warmup_epochs: length of the linear warm-up of warmup-cosine.
         decay_factor: what step and exponential multiply by.
         decay_epochs: how often they do.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxcnn.train.config import TrainConfig, to_json
+from jaxcnn.train.config import TrainConfig, only_defaults, to_json
 
 # How a random search draws an option, where it is a range. Of the others it takes what is listed.
 RANGES: Mapping[str, Literal["logarithmic", "linear"]] = {
@@ -59,16 +59,13 @@ class Search:
                 f"sweep: momentum is an option of {', '.join(MOMENTUM)}, got a list of it for "
                 f"{', '.join(sorted(optimizers))}."
             )
-        default = TrainConfig()
-        for name in ALONE:
-            if getattr(self.config, name) != getattr(default, name):
-                raise ValueError(
-                    f"sweep: {name} is an option of single runs, got {getattr(self.config, name)}."
-                )
+        only_defaults("sweep", self.config, ALONE)
         for name, least in {"seeds": 1, "random": 1, "halving": 2}.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"sweep: {name} must be at least {least}, got {value}.")
+        if self.random is not None and not self.lists:
+            raise ValueError("sweep: random draws between values, got no option with two of them.")
         if not self.config.validation:
             raise ValueError("sweep: members are compared by validation, got validation 0.")
 
@@ -114,15 +111,17 @@ def rungs(search: Search) -> list[int]:
     return sorted({math.ceil(epochs / power) for power in powers} - {epochs})
 
 
-def survivors(scores: Sequence[Any], eta: int) -> list[int]:
-    """Which go on, at least one: the best ETA-th, of equals the first.
+def survivors(search: Search, epoch: int) -> int:
+    """How many points go on after a rung, those that diverged counted among all: at least one.
 
     Example:
-        >>> survivors([0.1, 0.9, 0.5, 0.9], 2)
-        [1, 3]
+        >>> search = Search(TrainConfig(epochs=9), {"learning_rate": range(1, 10)}, halving=3)
+        >>> [survivors(search, epoch) for epoch in rungs(search)]
+        [3, 1]
     """
-    ranked = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
-    return sorted(ranked[: max(len(scores) // eta, 1)])
+    assert search.halving is not None
+    cut = search.halving ** (rungs(search).index(epoch) + 1)
+    return max(len(points(search)) // cut, 1)
 
 
 def description(search: Search) -> dict[str, Any]:

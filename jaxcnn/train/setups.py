@@ -39,7 +39,7 @@ def schedule_of(config: TrainConfig, images: int) -> Schedule:
         config.schedule,
         config.learning_rate,
         epochs=config.epochs,
-        steps_per_epoch=max(images // config.batch_size // config.accumulate, 1),
+        steps_per_epoch=max(images // config.batch_size, 1) / config.accumulate,
         warmup_epochs=config.warmup_epochs,
         decay_factor=config.decay_factor,
         decay_epochs=config.decay_epochs,
@@ -59,11 +59,18 @@ def optimizer_of(
         freeze=config.freeze,
         multipliers=config.multipliers,
     )
-    if config.accumulate == 1:
-        return optimizer
-    if config.optimizer == "lbfgs":
+    if config.accumulate > 1 and config.optimizer == "lbfgs":
         raise ValueError("train: lbfgs searches along lines of one batch, got accumulate > 1.")
-    return optax.MultiSteps(optimizer, config.accumulate).gradient_transformation()
+    return accumulating(optimizer, config.accumulate)
+
+
+def accumulating(
+    optimizer: optax.GradientTransformation, batches: int
+) -> optax.GradientTransformation:
+    """An optimizer whose updates are made of the mean gradient of so many batches."""
+    if batches == 1:
+        return optimizer
+    return optax.MultiSteps(optimizer, batches).gradient_transformation()
 
 
 def start_weights(config: TrainConfig, fed: Input) -> Any:

@@ -17,7 +17,8 @@ from jaxcnn.train.config import TrainConfig, to_json
 from jaxcnn.train.directories import read_json
 from jaxcnn.train.ledgers import ENDED, begin, write, write_best, write_table
 from jaxcnn.train.members import Member, shape_of
-from jaxcnn.train.populations import Row, Trainer, load_source, unstacked
+from jaxcnn.train.metrics import Row
+from jaxcnn.train.populations import Trainer, load_source, unstacked
 from jaxcnn.train.runs import train_run
 from jaxcnn.train.searches import Search, configs, rungs, survivors
 from jaxcnn.train.standings import Record, standing, standings
@@ -104,11 +105,14 @@ def sweep(
     best = _best(search, records)
     write(directory, search, records, best)
     write_table(directory, records)
-    save(_picture(records), directory / "sweep.png")
+    save(_picture(records, best), directory / "sweep.png")
     if best is not None:
-        write_best(directory, everyone[best], records[best])
+        config = everyone[best]
+        if jax.device_count() > 1:  # a member has one device to itself
+            config = replace(config, mesh="data=1")
+        write_best(directory, config, records[best])
         if alone:
-            _train_alone(replace(everyone[best], out=directory / "best"))
+            _train_alone(replace(config, out=directory / "best"))
     return {"members": records, "best": best}
 
 
@@ -215,15 +219,13 @@ def _enter(record: Record, row: Row, epoch: int, epochs: int) -> None:
 
 def _halve(search: Search, records: Sequence[Record], epoch: int) -> None:
     """Stop all but the best of the points, unless that is done: the sweep may have been killed."""
-    there = _points(search, records)
-    alive = [p for p in there if all(record["status"] != "stopped" for record in p)]
-    assert search.halving is not None
-    if any(r["status"] == "stopped" and len(r["history"]) == epoch for p in there for r in p):
+    if any(r["status"] == "stopped" and len(r["history"]) == epoch for r in records):
         return
-    kept = survivors([_score(p, epoch) for p in alive], search.halving)
-    for n, point in enumerate(alive):
+    alive = [p for p in _points(search, records) if any(r["status"] not in ENDED for r in p)]
+    alive.sort(key=lambda point: _score(point, epoch), reverse=True)  # of equals the first
+    for point in alive[survivors(search, epoch) :]:
         for record in point:
-            if n not in kept and record["status"] not in ENDED:
+            if record["status"] not in ENDED:
                 record["status"] = "stopped"
 
 
@@ -253,7 +255,7 @@ def _best(search: Search, records: Sequence[Record]) -> int | None:
     return max(finished, key=lambda i: standing(records[i]))
 
 
-def _picture(records: Sequence[Record]) -> Figure:
+def _picture(records: Sequence[Record], best: int | None) -> Figure:
     """By the options that vary; by the seed where none does."""
     options = {name: [r["options"][name] for r in records] for name in records[0]["options"]}
     seeds = options.pop("seed")
@@ -261,4 +263,4 @@ def _picture(records: Sequence[Record]) -> Figure:
         options = {"seed": seeds}
     sound = [record["status"] != "diverged" for record in records]
     scores = [standing(r)[0] if ok else math.nan for r, ok in zip(records, sound, strict=True)]
-    return sweep_results(options, scores)
+    return sweep_results(options, scores, best=best)

@@ -19,7 +19,7 @@ def test_a_sweep(tmp_path, capsys):
     rates = ("--learning-rate", 0.001, 0.1, "--weight-decay", 0, 0.1)
     assert call(sweeps.sweep, *TINY, *rates, "--seeds", 2, "--together", "never", "--out", out) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("8 members, each in a program of its own\n")
+    assert printed.startswith(f"Sweep: {out}\n8 members, each in a program of its own\n")
     found = json.loads((out / "sweep.json").read_text())
     assert found["search"]["lists"] == {"learning_rate": [0.001, 0.1], "weight_decay": [0.0, 0.1]}
     best = json.loads((out / "best.json").read_text())
@@ -33,6 +33,16 @@ def test_all_diverged(tmp_path, capsys):
     arguments = (*TINY, "--optimizer", "sgd", "--learning-rate", 1e38, "--out", tmp_path)
     assert call(sweeps.sweep, *arguments) == 1
     assert capsys.readouterr().out.endswith("All members diverged.\n")
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweeps, "run_sweep", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        call(sweeps.sweep, "--out", tmp_path)
+    assert capsys.readouterr().err == f"jaxcnn: stopped; the same with --out {tmp_path} goes on.\n"
 
 
 def test_the_plan_reaches_the_search(tmp_path, monkeypatch):

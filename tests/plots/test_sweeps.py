@@ -30,6 +30,11 @@ def test_one_option_is_a_curve_with_error_bars(tmp_path):
     save(figure, tmp_path / "a.png")
 
 
+def test_the_member_that_is_marked():
+    figure = sweep_results({"learning_rate": [0.1, 0.2]}, [0.5, 0.5], best=1)
+    assert figure.axes[0].get_title(loc="left") == "Best 50.0 %: learning rate 0.2"
+
+
 def test_words_and_one_seed():
     figure = sweep_results({"optimizer": ["sgd", "adam"]}, [0.5, 0.25])
     (axes,) = figure.axes

@@ -161,3 +161,11 @@ def test_a_full_disk_is_told_and_the_earlier_checkpoints_stay(tmp_path):
     assert "could not be written: File too large" in done.stdout
     assert checkpoints.steps_on_disk(tmp_path) == [1]
     assert restore(tmp_path, fresh())[1] == {"epoch": 1, "totals": {"loss": 0.1}}
+
+
+def test_a_lost_process_is_no_full_disk(tmp_path):
+    with (
+        pytest.raises(jax.errors.JaxRuntimeError, match="UNAVAILABLE"),
+        checkpoints._said(tmp_path),
+    ):
+        raise jax.errors.JaxRuntimeError("UNAVAILABLE: connection reset by peer")

@@ -83,6 +83,7 @@ def test_what_is_read_from_a_curve():
         (CONFIG, {"lowest": 0.0}, "needs 0 < lowest < highest"),
         (CONFIG, {"steps": 19}, "needs 20 steps at least, got 19"),
         (replace(CONFIG, accumulate=2), {}, "accumulate must be 1, got 2"),
+        (replace(CONFIG, mesh="data=2"), {}, "mesh must be None, got data=2"),
         (CONFIG, {"lowest": 1e3, "highest": 1e4}, "the loss does not fall: choose a smaller"),
     ],
 )

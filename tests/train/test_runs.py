@@ -15,7 +15,8 @@ from jaxcnn.train import (
     read_config,
     train_run,
 )
-from jaxcnn.train.inputs import load_data
+from jaxcnn.train.directories import check_resumed, write_config, write_whole
+from jaxcnn.train.inputs import Input, load_data
 
 CONFIG = TrainConfig(model="tiny", epochs=2, learning_rate=0.02)
 
@@ -106,6 +107,45 @@ def test_divergence_is_said_and_kept(tmp_path):
     assert summary["diagnosis"].startswith("Diverged")
     assert "test_accuracy" not in summary
     assert json.loads((tmp_path / "wild" / "summary.json").read_text()) == summary
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("images", 7), ("input", {"mean": [0.5]}), ("input", {"classes": ["a"]})]
+)
+def test_other_images_are_refused(run, tmp_path, name, value):
+    """Such as those of a folder that has grown, or of one that is streamed now."""
+    directory, _ = run
+    content = json.loads((directory / "config.json").read_text())
+    value = {**content["input"], **value} if name == "input" else value
+    (tmp_path / "config.json").write_text(json.dumps({**content, name: value}))
+    before = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(ValueError, match="cannot resume .* with other training images: their"):
+        train_run(CONFIG, resume=tmp_path)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_skip_corrupt_may_change_while_streaming(tmp_path):
+    fed = Input((8, 8, 1), (0.5,), (0.5,), ("a", "b"))
+    config = dataclasses.replace(CONFIG, stream=True)
+    write_config(tmp_path, config, fed, 5, new=True)
+    check_resumed(tmp_path, dataclasses.replace(config, skip_corrupt=True))
+    with pytest.raises(ValueError, match="cannot resume .* with another skip_corrupt"):
+        check_resumed(tmp_path, dataclasses.replace(CONFIG, skip_corrupt=True))
+
+
+def test_a_validation_of_no_images(tmp_path):
+    config = dataclasses.replace(CONFIG, validation=1e-9, out=tmp_path / "a")
+    with pytest.raises(ValueError, match="validation 1e-09 holds out none of 1438 training images"):
+        train_run(config)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    write_whole(tmp_path / "a", "old")
+    with pytest.raises(TypeError):
+        write_whole(tmp_path / "a", 3)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
 
 
 def test_errors(run, tmp_path):

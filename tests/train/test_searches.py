@@ -1,5 +1,4 @@
 import json
-import math
 
 import numpy as np
 import pytest
@@ -52,8 +51,8 @@ def test_rungs(epochs, values, eta, expected):
 
 
 def test_survivors():
-    assert survivors([(0.5, -1.0), (0.9, -2.0), (0.9, -1.0), (0.0, -math.inf)], 2) == [1, 2]
-    assert survivors([3, 1, 2], 4) == [0]
+    search = Search(TrainConfig(epochs=8), {"learning_rate": range(1, 8)}, halving=2)
+    assert [survivors(search, epoch) for epoch in rungs(search)] == [3, 1]
 
 
 def test_description_is_json_and_leaves_out_what_changes_no_number(tmp_path):
@@ -74,8 +73,9 @@ def test_description_is_json_and_leaves_out_what_changes_no_number(tmp_path):
         ),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
         ({"random": 0}, "random must be at least 1"),
+        ({"random": 2, "lists": {}}, "random draws between values, got no option"),
         ({"halving": 1}, "halving must be at least 2"),
-        ({"config": TrainConfig(mesh="data=2")}, "mesh is an option of single runs, got data=2"),
+        ({"config": TrainConfig(mesh="data=2")}, "sweep: mesh must be None, got data=2"),
         (
             {"config": TrainConfig(validation=0)},
             "members are compared by validation, got validation 0",

@@ -121,6 +121,15 @@ def test_halving_stops_the_worse_ones(tmp_path):
     assert again == found
 
 
+def test_halving_counts_those_that_diverged(tmp_path):
+    """Nine, of which three are gone after the first rung: three go on, then one."""
+    config = replace(BASE, epochs=9, optimizer="sgd", out=tmp_path)
+    rates = {"learning_rate": (1e36, 1e37, 1e38, 0.1, 0.2, 0.01, 0.001, 0.05, 0.02)}
+    found = sweep(Search(config, rates, halving=3), together="always", alone=False)
+    epochs = sorted(len(record["history"]) for record in found["members"])
+    assert epochs == [0, 0, 0, 1, 1, 1, 3, 3, 9]
+
+
 def test_members_that_diverge(tmp_path):
     config = replace(BASE, optimizer="sgd", out=tmp_path / "some")
     found = sweep(Search(config, {"learning_rate": (0.1, 1e38)}), together="always")
