@@ -11,9 +11,13 @@ is the median of the turns, a ratio the median of the ratios turn by turn. `fit`
 that it logs; what a call of it costs once, besides compiling its step, is told apart.
 
 Command:  python experiments/benchmark_loop.py
-Hardware: HARDWARE
-Time:     TIME
-Result:   RESULT
+Hardware: 2 CPU cores (AMD EPYC with AVX2, without AVX-512), shared; PyTorch 2.13
+Time:     8 min
+Result:   LeNet: `fit` makes 9,500 images/s on jax 0.10.2 (10,500 on 0.12), 1.00 (1.20) times the
+          bare step's rate, 2.3 (2.5) times stock Flax's, 1.14 (1.28) times eager PyTorch's.
+          ResNet-18: 430 (420) images/s, 1.03 (1.06) times the bare step's, 6.2 (5.3) times stock
+          Flax's, 2.4 (2.5) times PyTorch's, which is slow on these cores: with AVX-512 an earlier
+          record, on a busy machine, had 630 beside PyTorch's 580
 """
 
 import os
