@@ -9,9 +9,13 @@ compilation and validation: a sweep of sixteen both ways, and sixteen runs, each
 starts it: with a program of its own, checkpoints, a test and pictures.
 
 Command:  python experiments/benchmark_sweep.py
-Hardware:
-Time:
-Result:
+Hardware: 2 CPU cores (AMD EPYC with AVX2), shared; jax 0.10.2 and 0.12.0.1
+Time:     8 min, 1 min with --epochs 0
+Result:   Together, a LeNet's step of 32 images takes 3.9 ms, one by one 4.5: 1.13 times as fast
+          (1.32 on jax 0.12); a perceptron's 0.09 and 0.17: 1.8 times (3.0). On two cores the
+          compilation of sixteen networks side by side, 24 s for 6, outweighs that in short
+          trainings: ten epochs of sixteen LeNets take 67 s together, 48 s one by one, and 287 s
+          as sixteen runs
 """
 
 import shutil
@@ -47,7 +51,7 @@ class Config:
     batch_size: int = 32
     """Images in a step of a member."""
     epochs: int = 10
-    """Of the whole trainings."""
+    """Of the whole trainings; 0 leaves them out."""
     label: str = ""
     """Ending of the record's name, for another machine or version."""
     smoke: bool = False
@@ -121,7 +125,7 @@ def main(config: Config) -> dict[str, float]:
     if config.smoke:
         base = TrainConfig(model="perceptron", epochs=1)
         result |= whole(Search(base, {"learning_rate": (0.01, 0.1)}), None)
-    else:
+    elif config.epochs:
         base = TrainConfig(epochs=config.epochs)
         lists = {"learning_rate": (5e-4, 2e-3, 8e-3, 3.2e-2), "weight_decay": (0.0, 1e-3)}
         result |= whole(Search(base, lists, seeds=2), RESULTS / f"{name}.png")

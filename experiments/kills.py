@@ -7,8 +7,8 @@ Each copy is resumed until it has finished, and its last weights are compared bi
 
 Command:  python experiments/kills.py
 Hardware: 2 CPU cores (AMD EPYC), jax 0.10.2
-Time:     TODO
-Result:   TODO
+Time:     15 min
+Result:   20 of 20 end with the same bits (results/kills.md: the moment, what was on the disk)
 """
 
 import random

@@ -75,7 +75,7 @@ def test_description_is_json_and_leaves_out_what_changes_no_number(tmp_path):
         ({"random": 0}, "random must be at least 1"),
         ({"random": 2, "lists": {}}, "random draws between values, got no option"),
         ({"halving": 1}, "halving must be at least 2"),
-        ({"config": TrainConfig(mesh="data=2")}, "sweep: mesh must be None, got data=2"),
+        ({"config": TrainConfig(mesh="data=2")}, "mesh must be None, got data=2"),
         (
             {"config": TrainConfig(validation=0)},
             "members are compared by validation, got validation 0",
