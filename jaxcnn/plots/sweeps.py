@@ -16,6 +16,7 @@ from jaxcnn.plots import style
 from jaxcnn.plots.scales import Scale, short
 
 LABEL = "validation accuracy (%)"
+LINE = 0.04  # of an axis: numbers nearer to each other cannot be read
 CELLS = 20  # up to so many values of an option, each is a row or column
 SHADES = mpl.colormaps[style.AMOUNT](np.linspace(0, 0.92, 256))  # its yellow is too light on white
 COLOURS = LinearSegmentedColormap.from_list("accuracy", SHADES)
@@ -217,9 +218,14 @@ def _lines(scales: Sequence[Scale], means: Means, best: Point | None) -> Figure:
         )  # fmt: skip
     for place, scale in enumerate(scales):
         axes.plot([place, place], [0, 1], color=style.FAINT, linewidth=1, zorder=1)
+        heights: list[float] = []
         for at, text in scale.ticks().items():
+            height = _share(scale, at)
+            if any(abs(height - other) < LINE for other in heights):
+                continue
+            heights.append(height)
             axes.annotate(
-                text, (place, _share(scale, at)), (-6, 0), textcoords="offset points", ha="right",
+                text, (place, height), (-6, 0), textcoords="offset points", ha="right",
                 va="center", color=style.INK, fontsize=9,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8},
             )  # fmt: skip

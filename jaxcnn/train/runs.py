@@ -1,6 +1,7 @@
 """A whole run: data, model, training, test, and the directory that holds what came of it."""
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,9 +136,9 @@ def train_run(config: TrainConfig, *, resume: Path | None = None) -> dict[str, A
     summary: dict[str, Any] = {"status": fitted.status, "directory": str(directory)}
     summary |= _results(fed, fitted)
     if fitted.status == "finished" and fitted.history:
-        best_step = best_epoch(_saved_rows(directory))["step"]
-        best = restore_variables(directory, best_step, fitted.state)
+        row, best = _best(directory, fitted.state)
         test = _evaluate(best, dataset.test, fed, config, layout)
+        summary |= {"best_epoch": row["epoch"]}
         summary |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
         if first_process():
             model = make_model(config, len(fed.classes))
@@ -165,8 +166,7 @@ def load_run(directory: Path) -> Run:
     fed = Input(**{name: tuple(value) for name, value in content["input"].items()})
     model = make_model(config, len(fed.classes))
     state = start_state(config, fed, optax.identity())
-    best = best_epoch(_saved_rows(directory))["step"]
-    return Run(config, fed, model, restore_variables(directory, best, state))
+    return Run(config, fed, model, _best(directory, state)[1])
 
 
 def evaluate_run(run: Run) -> Evaluation:
@@ -222,13 +222,21 @@ def _devices(layout: Layout) -> str:
     return f" on {devices} devices" + (f" of {processes} processes" if processes > 1 else "")
 
 
-def _saved_rows(directory: Path) -> list[Row]:
-    """The epochs whose checkpoints are there: of others a kill left the metrics alone."""
-    steps = steps_on_disk(directory)
+def _best(directory: Path, state: State) -> tuple[Row, State]:
+    """The best epoch of those whose checkpoints are there and whole, and its state."""
+    steps = steps_on_disk(directory)  # a kill leaves the metrics of others
     rows = [row for row in read_metrics(directory) if row["step"] in steps]
     if not rows:
         raise FileNotFoundError(f"load_run: {directory} holds no checkpoint of a whole epoch.")
-    return rows
+    while True:
+        row = best_epoch(rows)
+        try:
+            return row, restore_variables(directory, row["step"], state)
+        except ValueError as error:
+            rows.remove(row)
+            if not rows:
+                raise
+            warnings.warn(f"load_run: {error} The best of the others is taken.", stacklevel=2)
 
 
 def _results(fed: Input, fitted: Fit) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def table(records: Sequence[Record], most: int = SHOWN) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in records[0]["options"]:
         shown.add_column(name.replace("_", "\n"), justify="right")
-    for name in ("epoch", "loss", "validation\nloss", "validation\n(%)"):
+    for name in ("epoch", "loss", "val\nloss", "val\n(%)"):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("", no_wrap=True)
     for record in sorted(records, key=standing, reverse=True)[:most]:

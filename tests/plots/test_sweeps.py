@@ -87,6 +87,13 @@ def test_more_options_are_parallel_coordinates(tmp_path):
     save(figure, tmp_path / "a.png")
 
 
+def test_numbers_that_would_lie_on_each_other_are_left_out():
+    options = {"a": [0.5, 0.501, 0.9], "b": [1, 2, 3], "c": [1, 2, 3]}
+    shown = texts(sweep_results(options, [0.1, 0.2, 0.3]).axes[0])
+    assert {"0.5", "0.9"} <= set(shown)
+    assert "0.501" not in shown
+
+
 def test_where_all_diverged_or_are_alike(tmp_path):
     figure = sweep_results({"learning_rate": [1e37, 1e38]}, [math.nan, math.nan])
     save(figure, tmp_path / "a.png")

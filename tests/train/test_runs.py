@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from jaxcnn.train import (
     evaluate_run,
     load_run,
     read_config,
+    restore_variables,
     train_run,
 )
 from jaxcnn.train.directories import check_resumed, write_config, write_whole
@@ -107,6 +109,23 @@ def test_divergence_is_said_and_kept(tmp_path):
     assert summary["diagnosis"].startswith("Diverged")
     assert "test_accuracy" not in summary
     assert json.loads((tmp_path / "wild" / "summary.json").read_text()) == summary
+
+
+def test_a_damaged_best_checkpoint_is_told_and_the_next_is_taken(run, tmp_path):
+    directory, summary = run
+    shutil.copytree(directory, tmp_path / "run")
+    best, other = (80, 40) if summary["best_epoch"] == 2 else (40, 80)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / str(best) / "variables")
+    with pytest.warns(UserWarning, match=f"step {best} .* The best of the others is taken"):
+        found = load_run(tmp_path / "run")
+    expected = restore_variables(directory, other, found.state)
+    for a, e in zip(
+        jax.tree.leaves(found.state.params), jax.tree.leaves(expected.params), strict=True
+    ):
+        np.testing.assert_array_equal(a, e)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / str(other) / "variables")
+    with pytest.warns(UserWarning, match="others"), pytest.raises(ValueError, match="cannot be re"):
+        load_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
