@@ -119,21 +119,28 @@ class Trainer:
         stacked = jax.tree.map(_stacked, *members, *[members[-1]] * filling)
         return jax.device_put(stacked, self._over_members)
 
-    def epoch(self, population: Member, epoch: int) -> tuple[Member, list[Row]]:
+    def epoch(
+        self, population: Member, epoch: int, tick: Callable[[int], None] = lambda step: None
+    ) -> tuple[Member, list[Row]]:
         """Train one epoch, counted from 0, and validate.
+
+        Args:
+            population: of `stack`.
+            epoch: which one.
+            tick: called now and then with the number of steps done.
 
         Returns:
             the population after it, a sound member in the place of each diverged one, and a row
             for each member, whose "bad_step" is the first that was not finite, or -1.
         """
-        after, rows = self._epoch(population, epoch)
+        after, rows = self._epoch(population, epoch, tick)
         bad = [i for i, row in enumerate(rows) if row["bad_step"] >= 0]
         if not bad:
             return after, rows
         before, members = unstacked(population), unstacked(after)
         if len(rows) > self.mesh.size:
             for i in bad:
-                alone, (rows[i], *_) = self._epoch(self.stack([before[i]]), epoch)
+                alone, (rows[i], *_) = self._epoch(self.stack([before[i]]), epoch, tick)
                 members[i] = unstacked(alone)[0]
         sound = [i for i, row in enumerate(rows) if row["bad_step"] < 0]
         if not sound:
@@ -160,7 +167,9 @@ class Trainer:
         sizes = taken.argument_size_in_bytes, taken.output_size_in_bytes, taken.temp_size_in_bytes
         return max(sum(sizes) - images, 0) * self.mesh.size // _size(population), images
 
-    def _epoch(self, population: Member, epoch: int) -> tuple[Member, list[Row]]:
+    def _epoch(
+        self, population: Member, epoch: int, tick: Callable[[int], None]
+    ) -> tuple[Member, list[Row]]:
         programs = self._compiled(population)
         began = part = time.perf_counter()
         totals, order = self._totals(population), programs.shuffle(population, epoch)
@@ -173,6 +182,7 @@ class Trainer:
             now = time.perf_counter()
             self._pace.learn(now - part)
             first, part = last, now
+            tick(last)
         validation = programs.validate(population, self._images)
         found = jax.device_get({**totals, **validation, "step": population.state.step})
         seconds = (time.perf_counter() - began) / _size(population)

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from jaxcnn.train.metrics import best_epoch
 
@@ -59,21 +60,22 @@ def table(records: Sequence[Record], most: int = SHOWN) -> Table:
 
 
 @contextmanager
-def standings(records: Sequence[Record], epochs: int) -> Iterator[Callable[[], None]]:
-    """Inside, the yielded function shows how the members stand now."""
+def standings(records: Sequence[Record], epochs: int) -> Iterator[Callable[[str], None]]:
+    """Inside, the yielded function shows how the members stand now, and what is being done."""
     console = Console()
     if console.is_terminal:
-        most = max(min(SHOWN, console.height - 6), 1)
+        most = max(min(SHOWN, console.height - 7), 1)
         with Live(table(records, most), console=console, transient=True) as live:
-            yield lambda: live.update(table(records, most))
+            yield lambda doing: live.update(Group(table(records, most), Text(doing)))
         return
     said = time.perf_counter()
 
-    def say() -> None:
+    def say(doing: str) -> None:
         nonlocal said
         if time.perf_counter() - said > QUIET:
             said = time.perf_counter()
-            console.print(_line(records, epochs), highlight=False, soft_wrap=True)
+            line = f"{_line(records, epochs)}; {doing}"
+            console.print(line, highlight=False, soft_wrap=True)
 
     yield say
 

@@ -87,9 +87,10 @@ def sweep(
     source = cache(lambda: load_source(search.config, jax.devices()))
     with standings(records, search.config.epochs) as show:
 
-        def note() -> None:
-            write(directory, search, records)
-            show()
+        def note(doing: str, ended: bool = True) -> None:
+            if ended:
+                write(directory, search, records)
+            show(doing)
 
         for goal in (*rungs(search), search.config.epochs):
             for name, group in groups.items():
@@ -101,7 +102,7 @@ def sweep(
                 _advance(trainer(name), group, going, goal, records, note)
             if goal < search.config.epochs:
                 _halve(search, records, goal)
-                note()
+                note(f"the best go on after epoch {goal}")
     best = _best(search, records)
     write(directory, search, records, best)
     write_table(directory, records)
@@ -186,7 +187,7 @@ def _advance(
     going: Sequence[int],
     goal: int,
     records: Sequence[Record],
-    note: Callable[[], None],
+    note: Callable[..., None],
 ) -> None:
     """Train members up to an epoch, as many together as the group's width says."""
     epochs, size = trainer.shape.epochs, group.width * trainer.mesh.size
@@ -195,10 +196,15 @@ def _advance(
         fresh = (group.kept.pop(i, None) or trainer.member(group.members[i]) for i in chunk)
         population = trainer.stack(list(fresh))
         for epoch in range(len(records[chunk[0]]["history"]), goal):
-            population, rows = trainer.epoch(population, epoch)
+            doing = f"epoch {epoch + 1} of {epochs} of {len(chunk)} together"
+
+            def tick(step: int, doing: str = doing) -> None:
+                note(f"{doing}, step {step:,} of {trainer.steps:,}", ended=False)
+
+            population, rows = trainer.epoch(population, epoch, tick)
             for i, row in zip(chunk, rows, strict=False):  # rows of what fills the devices go
                 _enter(records[i], row, epoch + 1, epochs)
-            note()
+            note(doing)
             if all(records[i]["status"] in ENDED for i in chunk):
                 break
         if goal < epochs:

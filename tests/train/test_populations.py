@@ -91,8 +91,8 @@ def test_one_that_diverges_leaves_the_others_alone(spreads, monkeypatch):
     """Also where what is not finite spreads over the population, as grouped convolutions may."""
     epoch = Trainer._epoch
 
-    def spreading(trainer, population, number):
-        after, rows = epoch(trainer, population, number)
+    def spreading(trainer, population, number, tick):
+        after, rows = epoch(trainer, population, number, tick)
         bad = [row["bad_step"] for row in rows if row["bad_step"] >= 0]
         if len(rows) > 1 and bad:
             params = jax.tree.map(lambda leaf: leaf * np.nan, after.state.params)
@@ -131,6 +131,14 @@ def test_a_population_is_filled_for_the_devices_and_its_memory_told():
     assert trainer.seconds(trainer.stack([member]), 2) > 0
     with pytest.raises(ValueError, match="Trainer: trains TrainConfig.*, got TrainConfig"):
         trainer.member(replace(TINY, batch_size=64))
+
+
+def test_steps_are_told_within_an_epoch():
+    trainer, told = trainer_of(TINY), []
+    trainer.epoch(trainer.stack([trainer.member(TINY)]), 0, told.append)
+    assert told[0] == 1
+    assert told == sorted(set(told))
+    assert told[-1] == trainer.steps
 
 
 def test_no_validation_images():

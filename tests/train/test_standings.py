@@ -57,10 +57,10 @@ def test_named():
 def test_plain_lines(capsys, monkeypatch):
     monkeypatch.setattr(room, "QUIET", 0)
     with standings(RECORDS, 3) as show:
-        show()
+        show("step 5 of 9")
     assert capsys.readouterr().out == (
         "1 of 3 members ended, 4 of 9 epochs; best 90.00 % (learning rate 0.1, optimizer adam, "
-        "seed 0)\n"
+        "seed 0); step 5 of 9\n"
     )
 
 
@@ -69,6 +69,7 @@ def test_a_table_on_a_terminal(monkeypatch):
     terminal = partial(Console, file=file, force_terminal=True, width=120, height=40)
     monkeypatch.setattr(room, "Console", terminal)
     with standings(RECORDS, 3) as show:
-        show()
+        show("step 5 of 9")
     assert "90.00" in file.getvalue()
+    assert "step 5 of 9" in file.getvalue()
     assert "diverged at step 7" in file.getvalue()

@@ -52,11 +52,11 @@ def test_a_killed_sweep_goes_on(tmp_path, monkeypatch):
     search = replace(search, config=replace(BASE, out=tmp_path / "cut"))
     epoch, calls = Trainer.epoch, []
 
-    def killed(trainer, population, number):
+    def killed(trainer, population, number, tick):
         calls.append(number)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return epoch(trainer, population, number)
+        return epoch(trainer, population, number, tick)
 
     monkeypatch.setattr(Trainer, "epoch", killed)
     with pytest.raises(KeyboardInterrupt):
