@@ -48,7 +48,7 @@ def test_together_or_one_by_one_and_the_best_alone(tmp_path, capsys):
 
 def test_a_killed_sweep_goes_on(tmp_path, monkeypatch):
     search = Search(replace(BASE, out=tmp_path / "whole"), RATES)
-    whole = sweep(search, together="never")
+    whole = sweep(search, together="never", alone=False)
     search = replace(search, config=replace(BASE, out=tmp_path / "cut"))
     epoch, calls = Trainer.epoch, []
 
@@ -105,7 +105,7 @@ def test_the_best_run_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 def test_halving_stops_the_worse_ones(tmp_path):
     config = replace(BASE, epochs=4, out=tmp_path)
     rates = {"learning_rate": (1e-4, 0.1, 1e-3, 0.05)}
-    found = sweep(Search(config, rates, halving=2), together="always")
+    found = sweep(Search(config, rates, halving=2), together="always", alone=False)
     epochs = [len(record["history"]) for record in found["members"]]
     statuses = [record["status"] for record in found["members"]]
     assert sorted(epochs) == [1, 1, 2, 4]
@@ -113,11 +113,12 @@ def test_halving_stops_the_worse_ones(tmp_path):
     assert statuses[0] == statuses[2] == "stopped"
     assert found["members"][found["best"]]["status"] == "finished"
     # The schedule of those that went on was that of the whole length.
-    whole = sweep(Search(replace(config, out=tmp_path / "whole"), rates), together="never")
+    plan = Search(replace(config, out=tmp_path / "whole"), rates)
+    whole = sweep(plan, together="never", alone=False)
     for ours, theirs in zip(found["members"], whole["members"], strict=True):
         for row, other in zip(ours["history"], theirs["history"], strict=False):
             assert_close(row["val_loss"], other["val_loss"], "float32 sums")
-    again = sweep(Search(config, rates, halving=2), together="always")
+    again = sweep(Search(config, rates, halving=2), together="always", alone=False)
     assert again == found
 
 
@@ -138,7 +139,8 @@ def test_halving_counts_those_that_diverged():
 
 def test_members_that_diverge(tmp_path):
     config = replace(BASE, optimizer="sgd", out=tmp_path / "some")
-    found = sweep(Search(config, {"learning_rate": (0.1, 1e38)}), together="always")
+    rates = {"learning_rate": (0.1, 1e38)}
+    found = sweep(Search(config, rates), together="always", alone=False)
     sound, gone = found["members"]
     assert (sound["status"], found["best"]) == ("finished", 0)
     assert (gone["status"], gone["history"]) == ("diverged", [])
@@ -152,7 +154,8 @@ def test_members_that_diverge(tmp_path):
 
 def test_members_of_several_shapes(tmp_path):
     lists = {"batch_size": (64, 128)}
-    found = sweep(Search(replace(BASE, epochs=1, out=tmp_path), lists), together="never")
+    search = Search(replace(BASE, epochs=1, out=tmp_path), lists)
+    found = sweep(search, together="never", alone=False)
     assert [record["history"][0]["step"] for record in found["members"]] == [20, 10]
 
 
