@@ -60,6 +60,7 @@ from jaxcnn.train import TrainConfig, load_run, train_run
 from jaxcnn.train.inputs import load_data
 
 NETS = {"digits": TrainConfig(), "fashion-mnist": RECIPES["lenet"]}
+SMOKE = TrainConfig(data="synthetic", image_size=12)
 MODEL = create("lenet")
 initial = jax.jit(MODEL.init)
 LAST_MAPS = "relu2"  # Grad-CAM's layer, 10x10
@@ -79,7 +80,7 @@ class Config:
     inits: int = 3
     """Draws of initial parameters; sanity is the mean over them."""
     smoke: bool = False
-    """Two images, two methods and an untrained net on the digits, nothing written."""
+    """Two small images, two methods and an untrained net, nothing written."""
 
 
 def logit(labels: Array, mean: Array, std: Array, params: Any, x: Array) -> Array:
@@ -109,7 +110,7 @@ def image(f: Target, x: Array) -> Array:
 
 def trained(name: str, smoke: bool) -> tuple[Any, float, Any, Array]:
     """Parameters of LeNet on a data set, their test accuracy, the input, and test images."""
-    dataset, fed = load_data(NETS[name])
+    dataset, fed = load_data(SMOKE if smoke else NETS[name])
     images = jnp.asarray(dataset.test.images)
     if smoke:
         return initial(KEY, jnp.zeros((1, *fed.shape)))["params"], 0.0, fed, images

@@ -51,10 +51,10 @@ class Config:
     torch: str = TORCH
     """A Python that has PyTorch and torchvision, this one or another; none where empty."""
     smoke: bool = False
-    """Two steps of a small model on a CPU, nothing written."""
+    """Two steps of a tiny model on a CPU, nothing written."""
 
 
-SMOKE = Config("resnet20", batch=4, size=32, steps=2, turns=1, torch="", smoke=True)
+SMOKE = Config("tiny", batch=4, size=8, steps=2, turns=1, torch="", smoke=True)
 
 
 def prepare(images: Any) -> Array:
@@ -65,7 +65,7 @@ def prepare(images: Any) -> Array:
 def fresh(config: Config) -> State:
     """Our model's state before its first step."""
     x = jax.ShapeDtypeStruct((1, config.size, config.size, 3), jnp.bfloat16)
-    model = models.create(config.model, dtype=jnp.bfloat16)
+    model = models.create(config.model, num_classes=1000, dtype=jnp.bfloat16)
     return create_state(model, optax.sgd(0.01, 0.9), jax.random.key(0), x)
 
 

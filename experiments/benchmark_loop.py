@@ -62,7 +62,7 @@ class Config:
     label: str = ""
     """Ending of the record's name, for another machine or version."""
     smoke: bool = False
-    """Two steps of LeNet in two turns, nothing written."""
+    """Two steps of LeNet in one turn, nothing written."""
 
 
 class StockLeNet(nn.Module):
@@ -209,7 +209,7 @@ def measured(name: str, train: data.Split, batch: int, config: Config, peer: Pee
     once = time.perf_counter() - began - epoch
     taken: dict[str, list[float]] = {kind: [] for kind in calls}
     shuffle = random.Random(0)
-    for _ in range(2 if config.smoke else config.turns):
+    for _ in range(1 if config.smoke else config.turns):
         for kind in shuffle.sample(list(calls), len(calls)):
             time.sleep(REST)
             taken[kind].append(calls[kind]())

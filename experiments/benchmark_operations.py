@@ -114,8 +114,6 @@ OPERATIONS: dict[str, Conv | Pool | Norm] = {
     "batch norm, large map": Norm(16, 56, 96),
 }
 
-PRODUCT = 1024  # rows and columns of the matrices whose product is the peak
-
 Pass = tuple[Callable[..., Any], tuple[Array, ...]]
 
 
@@ -133,10 +131,12 @@ class Config:
     """Ours and lax's compiled with `lowering.compiler_options()`."""
     torch: str = TORCH
     """A Python that has PyTorch, this one or another; none where empty."""
+    product: int = 1024
+    """Rows and columns of the matrices whose product is the peak."""
     label: str = ""
     """Ending of the record's name, for another machine or version."""
     smoke: bool = False
-    """A few small operations, nothing written."""
+    """A few small operations of one image, nothing written."""
 
 
 def random(*shape: int, seed: int = 0) -> Array:
@@ -269,7 +269,7 @@ def measured(
         if "torch" in ms:
             row["torch / ours"] = ms["torch"] / ms["ours"]
         if case.flops:
-            row["of peak"] = (case.flops / ms["ours"]) / (2 * PRODUCT**3 / ms["product"])
+            row["of peak"] = (case.flops / ms["ours"]) / (2 * config.product**3 / ms["product"])
     return rows
 
 
@@ -282,15 +282,19 @@ def main(config: Config) -> dict[str, Any]:
     """Print and record a row for each pass of each operation."""
     name = "benchmark_operations" + (f"-{config.label}" if config.label else "")
     peer = Peer(config.torch) if config.torch and not config.smoke else None
-    if not config.smoke:
+    if config.smoke:
+        names = ("LeNet 2", "max 2x2/2, LeNet")
+        config = dataclasses.replace(config, names=names, seconds=0.0, product=64)
+    else:
         lowering.keep_memory()
-    chosen = ("LeNet 2", "max 2x2/2, LeNet") if config.smoke else config.names
     rows = {} if config.smoke or config.forms else recorded(name)
-    matrix = random(PRODUCT, PRODUCT)
+    matrix = random(config.product, config.product)
     product = compiled(jnp.matmul, (matrix, matrix), None, {})
     for operation, sizes in OPERATIONS.items():
-        if chosen and not any(part in operation for part in chosen):
+        if config.names and not any(part in operation for part in config.names):
             continue
+        if config.smoke:
+            sizes = sizes._replace(batch=1)
         case = case_of(sizes)
         torch = peer.calls(case.torch, **sizes._asdict()) if peer else {}
         for what, row in measured(case, torch, product, config).items():

@@ -55,7 +55,7 @@ class Config:
     label: str = ""
     """Ending of the record's name, for another machine or version."""
     smoke: bool = False
-    """Two steps of two members in one turn, nothing written."""
+    """Two steps of two tiny members in one turn, whole trainings of one, nothing written."""
 
 
 def compare(base: TrainConfig, members: int, steps: int, turns: int) -> dict[str, float]:
@@ -112,19 +112,20 @@ def main(config: Config) -> dict[str, float]:
     keep_memory()
     members, steps, turns = config.members, config.steps, config.turns
     source = "fashion-mnist" if data.found()["fashion-mnist"] else "synthetic"
+    names, size = ("lenet", "perceptron"), 28
     if config.smoke:
-        members, steps, turns, source = 2, 2, 1, "digits"
+        members, steps, turns, source, names, size = 2, 2, 1, "synthetic", ("tiny",), 8
     result = {}
-    for model in ("lenet", "perceptron"):
+    for model in names:
         base = TrainConfig(
-            model=model, data=source, image_size=28, batch_size=config.batch_size, pad_crop=0
+            model=model, data=source, image_size=size, batch_size=config.batch_size, pad_crop=0
         )
         found = compare(base, members, steps, turns)
         result |= {f"{model}_{name}": value for name, value in found.items()}
     name = "benchmark_sweep" + (f"-{config.label}" if config.label else "")
     if config.smoke:
-        base = TrainConfig(model="perceptron", epochs=1)
-        result |= whole(Search(base, {"learning_rate": (0.01, 0.1)}), None)
+        base = TrainConfig(model="tiny", data=source, image_size=size, epochs=1, batch_size=180)
+        result |= whole(Search(base, {"learning_rate": (0.01,)}), None)
     elif config.epochs:
         base = TrainConfig(epochs=config.epochs)
         lists = {"learning_rate": (5e-4, 2e-3, 8e-3, 3.2e-2), "weight_decay": (0.0, 1e-3)}

@@ -40,17 +40,23 @@ class Config:
     """Epochs of each run."""
     model: str = "lenet"
     """Model by name."""
+    data: str = "digits"
+    """Data set."""
     seed: int = 0
     """Of the moments."""
     smoke: bool = False
-    """Two kills of runs of two epochs of a tiny net, nothing written."""
+    """Two kills of runs of one epoch of a tiny net, nothing written."""
+
+
+SMOKE = Config(kills=2, epochs=1, model="tiny", data="synthetic", seed=1, smoke=True)
 
 
 def start(config: Config, directory: Path) -> subprocess.Popen[bytes]:
     """A process that trains: from the start, or from where the run in the directory stands."""
     place = "--resume" if (directory / "config.json").exists() else "--out"
-    options = [place, str(directory), "--model", config.model, "--epochs", str(config.epochs)]
-    command = [sys.executable, "-m", "jaxcnn.cli", "train", *options, "--checkpoint-steps", "7"]
+    options = [place, str(directory), "--model", config.model, "--data", config.data]
+    options += ["--epochs", str(config.epochs), "--checkpoint-steps", "7"]
+    command = [sys.executable, "-m", "jaxcnn.cli", "train", *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
@@ -79,6 +85,7 @@ def kill_while_saving(config: Config, directory: Path, saves: int) -> None:
     while process.poll() is None and len(seen) <= saves:
         for path in (directory / "checkpoints").glob("*tmp*"):
             seen.add(path.name)
+        time.sleep(1e-3)  # a checkpoint takes many times as long
     process.kill()
     process.communicate()
 
@@ -126,7 +133,7 @@ def killed(config: Config) -> dict[str, dict[str, str]]:
 def main(config: Config) -> dict[str, int]:
     """How many of the runs that were killed ended with the bits of the one that was not."""
     if config.smoke:
-        config = Config(kills=2, epochs=2, model="tiny", seed=config.seed, smoke=True)
+        config = SMOKE
     rows = killed(config)
     identical = sum(row["final weights"] == SAME for row in rows.values())
     if not config.smoke:

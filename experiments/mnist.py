@@ -27,7 +27,7 @@ class Config:
     seed: int = 0
     """Of parameters, shuffles and the validation split."""
     smoke: bool = False
-    """Two steps on the embedded digits, nothing kept."""
+    """Two steps on the smallest synthetic images, nothing kept."""
 
 
 def main(config: Config) -> dict[str, float | str]:

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from flax import linen as nn
 from imagenet_photos import WEIGHTS, inside
 from jax import Array
 from jax.tree_util import Partial
@@ -47,7 +48,7 @@ class Config:
     photos: Path | None = None
     """Folder of chelsea.png and coffee.png."""
     smoke: bool = False
-    """Noise for photos and weights, small, nothing written."""
+    """Noise for photos and for the weights of a small net, nothing written."""
 
 
 def share(attribution: Array, half: int) -> float:
@@ -58,12 +59,12 @@ def share(attribution: Array, half: int) -> float:
     return float(parts[half] / max(sum(parts), 1e-30))
 
 
-def given(config: Config) -> tuple[Any, Array, Any]:
+def given(config: Config, model: nn.Module) -> tuple[Any, Array, Any]:
     """Variables, the photos as the model takes them, and how they were prepared."""
     how = weights.preprocessing("mobilenet_v2")
     if config.smoke:
-        x = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
-        return models.create("mobilenet_v2").init(jax.random.key(0), x), x, how
+        x = jax.random.normal(jax.random.key(0), (2, 14, 14, 3))
+        return jax.jit(model.init)(jax.random.key(0), x), x, how
     source = config.mobilenet_v2 or inside(*WEIGHTS["mobilenet_v2"])
     folder = config.photos or inside("scikit-image", "data", "skimage")
     x = weights.preprocess([folder / f"{name}.png" for name in PHOTOS], how)
@@ -72,14 +73,17 @@ def given(config: Config) -> tuple[Any, Array, Any]:
 
 
 def main(config: Config) -> dict[str, Any]:
-    variables, x, how = given(config)
-    model = models.create("mobilenet_v2")
+    if config.smoke:
+        model, layer = models.create("resnet20", depth=1, num_classes=1000), "layer3"
+    else:
+        model, layer = models.create("mobilenet_v2"), "features"
+    variables, x, how = given(config, model)
 
     def score(variables: Any, labels: Array, x: Array) -> Array:
         return jnp.asarray(model.apply(variables, x))[jnp.arange(x.shape[0]), labels]
 
     labels = jnp.array(list(PHOTOS.values()))
-    named = methods(layer="features", window=x.shape[1] // 7)
+    named = methods(layer=layer, window=x.shape[1] // 7)
     if config.smoke:
         named = {name: named[name] for name in SHEET}
     f = Partial(score, variables, labels)

@@ -31,6 +31,7 @@ import numpy as np
 import tyro
 import zoo_recipe as recipe
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 from recording import recorded, save, save_table
 
 from jaxcnn import models, weights
@@ -65,7 +66,7 @@ def golden(name: str) -> dict[str, np.ndarray]:
 def load(name: str, dtype: Any) -> tuple[nn.Module, Any, jax.Array]:
     """A model of ten classes without dropout, the recipe's weights and the recipe's images."""
     variables = weights.from_torch(name, recipe.state(name))
-    variables = jax.tree.map(lambda v: jnp.asarray(v, dtype), variables)
+    variables = jax.tree.map(lambda v: np.asarray(v, dtype), variables)
     return recipe.model(name), variables, jnp.asarray(recipe.images(name), dtype)
 
 
@@ -76,8 +77,10 @@ def evaluated(name: str, values: dict[str, np.ndarray], dtype: Any) -> dict[str,
 
     @jax.jit
     def run(variables: Any, x: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-        flow = models.activations(model, variables, x)
-        return model.apply(variables, x), {stage: flow[stage] for stage in stages}
+        found: Any = model.apply(variables, x, capture_intermediates=True, mutable="intermediates")
+        logits, captured = found
+        flow = flatten_dict(captured["intermediates"], sep="/")
+        return logits, {stage: flow[f"{stage}/__call__"][0] for stage in stages}
 
     with jax.disable_jit(name in EAGER):
         logits, outputs = run(variables, x)
@@ -97,7 +100,7 @@ def trained(name: str, values: dict[str, np.ndarray], dtype: Any) -> dict[str, f
     model, variables, x = load(name, dtype)
     labels = jnp.asarray(recipe.labels())
     direction = jax.tree_util.tree_map_with_path(
-        lambda path, v: jnp.asarray(recipe.draw(str(path), *v.shape), dtype), variables["params"]
+        lambda path, v: recipe.draw(str(path), *v.shape).astype(dtype), variables["params"]
     )
 
     def loss(params: Any) -> tuple[jax.Array, Any]:
@@ -150,7 +153,7 @@ def projected_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
 def main(config: Config) -> dict[str, Any]:
     """Print a row for each model and return all of them."""
     known = sorted(path.stem for path in GOLDEN.glob("*.npz"))
-    names = ("resnet20",) if config.smoke else config.names or known
+    names = ("squeezenet1_1",) if config.smoke else config.names or known
     result = {} if config.smoke else recorded("zoo_equality")
     for part in (evaluation, training):
         for name in names:

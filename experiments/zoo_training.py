@@ -40,7 +40,7 @@ class Config:
     """Models; by default all that have stages. Others keep their rows of the record."""
 
     smoke: bool = False
-    """Only a small model, and no record."""
+    """Only a tiny model, and no record."""
 
 
 def trained(name: str) -> dict[str, float]:
@@ -86,7 +86,7 @@ def cost(name: str) -> dict[str, float]:
 def main(config: Config) -> dict[str, Any]:
     """Print a row for each model and return all of them."""
     known = [name for name in models.names() if models.entry(name).stages]
-    names = ("resnet20",) if config.smoke else config.names or known
+    names = ("tiny",) if config.smoke else config.names or known
     result = {} if config.smoke else recorded("zoo_training")
     for name in names:
         row = {**trained(name), **cost(name)}

@@ -47,35 +47,49 @@ def array(*shape: int, seed: int = 0) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 
 
+def cast(args: Any, dtype: Any) -> Any:
+    """All arrays of a pytree in another type, by NumPy: no program is compiled for it."""
+    return jax.tree.map(lambda a: np.asarray(a).astype(dtype), args)
+
+
 def assert_gradients(f: Callable[..., jax.Array], *args: Any, step: float = 1e-5) -> None:
     """The whole Jacobian of f, forward and reverse, against central differences in float64."""
-    with jax.enable_x64(True):
-        args = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), args)
+
+    @jax.jit
+    def jacobians(*args: Any) -> tuple[jax.Array, ...]:
         flat, unravel = ravel_pytree(args)
 
         def g(v: jax.Array) -> jax.Array:
             return ravel_pytree(f(*unravel(v)))[0]
 
         steps = step * jnp.eye(flat.size, dtype=flat.dtype)
-        differences = jax.jit(jax.vmap(lambda h: (g(flat + h) - g(flat - h)) / (2 * step)))(steps).T
-        assert differences.size, "nothing to differentiate"
-        assert_close(jax.jit(jax.jacfwd(g))(flat), differences, "gradient", where="forward mode")
-        assert_close(jax.jit(jax.jacrev(g))(flat), differences, "gradient", where="reverse mode")
+        differences = jax.vmap(lambda h: (g(flat + h) - g(flat - h)) / (2 * step))(steps).T
+        return differences, jax.jacfwd(g)(flat), jax.jacrev(g)(flat)
+
+    with jax.enable_x64(True):
+        differences, forward, reverse = jacobians(*cast(args, np.float64))
+    assert differences.size, "nothing to differentiate"
+    assert_close(forward, differences, "gradient", where="forward mode")
+    assert_close(reverse, differences, "gradient", where="reverse mode")
 
 
 def assert_transforms(f: Callable[..., jax.Array], *args: Any, bfloat16: bool = True) -> None:
     """f gives the same under jit and under vmap over all arguments, and nearly so in bfloat16."""
-    args = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), args)
-    expected = f(*args)
-    assert_close(jax.jit(f)(*args), expected, where="jit")
-    stacked = jax.tree.map(lambda a: jnp.stack([a, 0.5 * a]), args)
-    halves = f(*jax.tree.map(lambda a: 0.5 * a, args))
-    assert_close(jax.vmap(f)(*stacked), jnp.stack([expected, halves]), where="vmap")
+    args = cast(args, np.float32)
+    halves = jax.tree.map(lambda a: a / 2, args)
+    stacked = jax.tree.map(lambda a, half: np.stack([a, half]), args, halves)
+    jitted, mapped = jax.jit(lambda args, stacked: (f(*args), jax.vmap(f)(*stacked)))(args, stacked)
+
+    def eager(args: Any) -> jax.Array:
+        return f(*jax.tree.map(jnp.asarray, args))
+
+    assert_close(jitted, eager(args), where="jit")
+    assert_close(mapped, np.stack([eager(args), eager(halves)]), where="vmap")
     if bfloat16:
-        low = f(*jax.tree.map(lambda a: a.astype(jnp.bfloat16), args))
-        assert low.dtype == jnp.bfloat16
-        rounded = jax.tree.map(lambda a: a.astype(jnp.bfloat16).astype(jnp.float32), args)
-        assert_close(low, f(*rounded), "bfloat16", where="bfloat16")
+        low = cast(args, jnp.bfloat16)
+        y = eager(low)
+        assert y.dtype == jnp.bfloat16
+        assert_close(y, eager(cast(low, np.float32)), "bfloat16", where="bfloat16")
 
 
 def assert_finite(f: Callable[..., jax.Array], *args: Any) -> None:
@@ -86,12 +100,11 @@ def assert_finite(f: Callable[..., jax.Array], *args: Any) -> None:
         y, back = jax.vjp(f, *args)
         return y, jax.jvp(f, args, tangents)[1], back(jnp.ones_like(y))
 
+    # Unlike tangents: equal ones would cancel in a difference.
+    tangents = jax.tree.map(lambda a: array(*np.shape(a), seed=9), args)
     for dtype in (jnp.float32, jnp.bfloat16):
-        cast = jax.tree.map(lambda a, dtype=dtype: jnp.asarray(a, dtype), args)
-        # Unlike tangents: equal ones would cancel in a difference.
-        tangents = jax.tree.map(lambda a: array(*a.shape, seed=9).astype(a.dtype), cast)
-        for leaf in jax.tree.leaves(all_of_it(cast, tangents)):
-            assert jnp.isfinite(leaf).all(), f"{dtype.__name__}: {leaf}"
+        for leaf in jax.tree.leaves(all_of_it(cast(args, dtype), cast(tangents, dtype))):
+            assert np.isfinite(cast(leaf, np.float32)).all(), f"{dtype.__name__}: {leaf}"
 
 
 def golden(name: str) -> dict[str, np.ndarray]:

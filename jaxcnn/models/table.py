@@ -98,7 +98,12 @@ def create(name: str, **options: Any) -> nn.Module:
         if option not in known:
             raise ValueError(f"models: {name} has no option {option!r}{_nearest(option, known)}")
         _check_kind(name, option, value, known[option])
-    return entry(name).constructor(**options)
+    return entry(name).constructor(**{k: _tuples(v) for k, v in options.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, as JSON writes them, as tuples: modules are static arguments, which are hashed."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def defaults(name: str) -> dict[str, Any]:

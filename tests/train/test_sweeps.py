@@ -42,8 +42,9 @@ def test_together_or_one_by_one_and_the_best_alone(tmp_path, capsys):
     for name in ("train_loss", "val_loss"):  # the same bits
         assert read_metrics(out / "best")[-1][name] == row[name]
     assert ours["options"]["learning_rate"] == 0.1
-    assert row["val_accuracy"] == ours["history"][-1]["val_accuracy"]
-    assert_close(ours["history"][-1]["val_loss"], row["val_loss"])
+    # Alone it is another program than among the twelve: rounding may turn a near tie.
+    assert row["val_accuracy"] == pytest.approx(ours["history"][-1]["val_accuracy"], abs=0.01)
+    assert_close(ours["history"][-1]["val_loss"], row["val_loss"], "float32 sums")
 
 
 def test_a_killed_sweep_goes_on(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ def numerical_gradient(
     Example:
         >>> import jax.numpy as jnp
         >>> numerical_gradient(lambda x: x[0] ** 2 * x[1], jnp.array([3.0, 2.0]),
-        ...                    method="complex-step")
+        ...                    method="complex-step").round()
         Array([12.,  9.], dtype=float32)
 
     Reference:
@@ -93,7 +93,8 @@ def numerical_jacobian(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> numerical_jacobian(lambda x: x * x[0], jnp.array([3.0, 2.0]), method="complex-step")
+        >>> numerical_jacobian(lambda x: x * x[0], jnp.array([3.0, 2.0]),
+        ...                    method="complex-step").round()
         Array([[6., 0.], [2., 3.]], dtype=float32)
 
     """

@@ -50,7 +50,8 @@ def total_variation(x: Float[Array, "b h w c"], *, beta: float | Array = 1.0) ->
         0 at a pixel that is equal to both.
 
     Example:
-        >>> total_variation(jnp.array([[0.0, 0.0], [3.0, 7.0]]).reshape(1, 2, 2, 1))  # 3 + 7 + 4
+        >>> x = jnp.array([[0.0, 0.0], [3.0, 7.0]]).reshape(1, 2, 2, 1)
+        >>> total_variation(x).round()  # 3 + 7 + 4
         Array([14.], dtype=float32)
 
     Reference:

@@ -64,10 +64,10 @@ def deletion_insertion(
         >>> f = lambda x: x.sum((1, 2, 3)) / 10
         >>> x = jnp.array([4.0, 3.0, 2.0, 1.0]).reshape(1, 2, 2, 1)
         >>> found = deletion_insertion(f, x, x)
-        >>> found.deletion_curve  # 10, then less 4, 3, 2, 1
-        Array([[1. , 0.6, 0.3, 0.1, 0. ]], dtype=float32)
-        >>> found.deletion, found.insertion
-        (Array([0.375], dtype=float32), Array([0.625], dtype=float32))
+        >>> [round(v, 3) for v in found.deletion_curve[0].tolist()]  # 10, then less 4, 3, 2, 1
+        [1.0, 0.6, 0.3, 0.1, 0.0]
+        >>> round(float(found.deletion[0]), 3), round(float(found.insertion[0]), 3)
+        (0.375, 0.625)
 
     Reference:
         Petsiuk, Das & Saenko (2018), RISE, section 4.2, https://arxiv.org/abs/1806.07421.

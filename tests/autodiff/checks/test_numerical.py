@@ -14,7 +14,7 @@ ERRORS = {
     ("complex-step", 32): 1e-6,
     ("forward", 64): 1e-7,
     ("central", 64): 1e-9,
-    ("complex-step", 64): 1e-15,
+    ("complex-step", 64): 1e-14,
 }
 
 
@@ -80,7 +80,7 @@ def test_chunks_make_no_difference(monkeypatch, x64):
     x = array(7, 3)
     expected = numerical_jacobian(jnp.sin, x)
     monkeypatch.setattr(numerical, "MEMORY", 5 * (2 * 8 * 21 + 8 * 21))  # 21 = 4 x 5 + 1
-    assert_close(numerical_jacobian(jnp.sin, x), expected, "exact")
+    assert_close(numerical_jacobian(jnp.sin, x), expected, "gradient")
 
 
 def test_complex_results():

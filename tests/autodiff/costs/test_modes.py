@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from helpers import array, assert_close
+from helpers import TOLERANCES, array, assert_close
 from jaxcnn.autodiff.costs.comparison import short
 from jaxcnn.autodiff.costs.flops import count_flops
 from jaxcnn.autodiff.costs.modes import compare_modes, jacobian
@@ -80,8 +80,8 @@ def test_modes_agree(x64):
         "jacrev against numerical",
     }  # fmt: skip
     assert report.disagreements.keys() == pairs
-    assert report.disagreements["jvp against vjp"] < 1e-14
-    assert report.disagreements["jacfwd against jacrev"] < 1e-14
+    assert report.disagreements["jvp against vjp"] < TOLERANCES["float64"]
+    assert report.disagreements["jacfwd against jacrev"] < TOLERANCES["float64"]
     assert report.disagreements["jacfwd against numerical"] < 1e-8
 
 
@@ -92,7 +92,7 @@ def test_a_wrong_rule_disagrees(x64):
 
     wrong.defjvp(lambda p, t: (wrong(*p), 2.2 * p[0] * t[0]))
     found = compare_modes(lambda x: wrong(x).sum(), array(5), **QUICK).disagreements
-    assert found["jacfwd against jacrev"] < 1e-14  # both use the rule
+    assert found["jacfwd against jacrev"] < TOLERANCES["float64"]  # both use the rule
     assert found["jacfwd against numerical"] == pytest.approx(0.2 / 2.2, abs=1e-6)
 
     @jax.custom_jvp

@@ -8,7 +8,7 @@ import pytest
 import sympy as sp
 from jax import lax
 
-from helpers import array
+from helpers import array, assert_close
 from jaxcnn.autodiff.symbols import scalars
 from jaxcnn.autodiff.symbols.expressions import symbolic
 from jaxcnn.functional import (
@@ -250,8 +250,8 @@ def test_textbook():
     assert found.outputs == sp.log(x1) + x1 * x2 - sp.sin(x2)
     assert found.gradient((0, 1)) == (1 / x1 + x2, x1 - sp.cos(x2))
     value, slope = (found.lambdify(e)(2.0, 5.0) for e in (None, found.gradient(1)))
-    assert abs(value - (math.log(2) + 10 - math.sin(5))) < 1e-15
-    assert abs(slope - (2 - math.cos(5))) < 1e-15
+    assert_close(value, math.log(2) + 10 - math.sin(5), "float64")
+    assert_close(slope, 2 - math.cos(5), "float64")
     assert found._repr_latex_().startswith(r"$$x_{1} x_{2} + \log")
 
 

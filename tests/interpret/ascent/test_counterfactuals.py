@@ -37,7 +37,8 @@ def test_a_linear_net_flips_at_the_closed_form(steps):
     assert (found.epsilon >= exact * (1 - 1e-5)).all()
     assert (found.epsilon <= exact * (1 + 1 / 512) + 1 / 128 / 1024).all()
     assert (found.after == 1 - found.before).all()
-    assert (found.after == linear(found.images).argmax(-1)).all()
+    found_margins = jnp.where(found.after == 0, 1, -1) * margins(found.images)
+    assert (found_margins > -1e-5).all()  # just beyond the border
     assert_close(found.images, x + found.perturbation)
 
 

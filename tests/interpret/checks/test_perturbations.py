@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import array, assert_close
+from helpers import TOLERANCES, array, assert_close
 from jaxcnn.interpret.checks.perturbations import infidelity, max_sensitivity
 
 KEY = jax.random.key(0)
@@ -76,7 +76,7 @@ def test_normalized_infidelity_ignores_scale(x64):
     assert (found < plain).all()
     # Of nothing nothing is foretold, scaled or not.
     zeros = [infidelity(curved, x, 0 * x, KEY, normalize=n) for n in (False, True)]
-    assert_close(*zeros, "exact")
+    assert_close(*zeros, "float64")
 
 
 def test_sensitivity_of_known_gradients(x64):
@@ -98,7 +98,7 @@ def test_sensitivity_of_known_gradients(x64):
 def test_sensitivity_grows_with_samples_and_radius(x64):
     x = array(3, 3, 3, 1)
     few, many = (max_sensitivity(gradient, curved, x, KEY, samples=n) for n in (1, 8))
-    assert (few <= many).all()
+    assert (few <= many * (1 + TOLERANCES["float64"])).all()
     assert (few < many).any()
     wide = max_sensitivity(gradient, curved, x, KEY, samples=1, radius=0.2)
     assert (few < wide).all()
