@@ -84,6 +84,7 @@ def forms(f, *args):
     return found
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_forms_equal_lax(name, x64):
     theirs, args = convolution(lax.conv_general_dilated, GEOMETRIES[name])
@@ -106,6 +107,7 @@ def test_every_form_is_tested(x64):
     assert tested - {None} == {form for c in convolutions for form in FITS[c]} - {XLA}
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(("form", "limit"), [("winograd2", 2e-6), ("winograd4", 5e-5)])
 def test_winograd_s_error(form, limit):
     f, args = convolution(lowering.conv_general_dilated, GEOMETRIES["wide"])
