@@ -60,7 +60,7 @@ def writing(directory: Path, *, keep: int = 3) -> Iterator[Save]:
         preservation_policy=AnyPreservationPolicy([LatestN(keep), best]),
         cleanup_tmp_directories=True,
     )
-    manager = ocp.CheckpointManager(_place(directory), options=options)
+    manager = _manager(directory, options)
 
     def save(state: State, position: Position, best_step: int | None) -> None:
         best.step = best_step
@@ -246,8 +246,10 @@ def _said(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _manager(directory: Path) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(_place(directory))
+def _manager(
+    directory: Path, options: ocp.CheckpointManagerOptions | None = None
+) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(_LiteralPath(_place(directory)), options=options)
 
 
 class _LiteralPath(type(epath.Path())):
@@ -258,4 +260,4 @@ class _LiteralPath(type(epath.Path())):
 
 
 def _place(directory: Path) -> Path:
-    return _LiteralPath((directory / "checkpoints").absolute())
+    return (directory / "checkpoints").absolute()

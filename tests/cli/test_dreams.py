@@ -7,7 +7,6 @@ from PIL import Image
 
 from jaxcnn import models
 from jaxcnn.cli.dreams import dream
-from jaxcnn.train import TrainConfig, train_run
 from jaxcnn.weights import save_safetensors
 
 
@@ -39,12 +38,9 @@ def test_a_model_by_name(photo, tmp_path, capsys):
         assert (np.asarray(image) != np.asarray(before)).any()
 
 
-def test_a_run(photo, tmp_path, capsys):
-    config = TrainConfig(model="tiny", epochs=1, out=tmp_path / "run")
-    train_run(config)
-    capsys.readouterr()
+def test_a_run(trained, photo, tmp_path, capsys):
     out = tmp_path / "out.png"
-    assert run(tmp_path / "run", photo, "--octaves", "2", "--out", out) == 0
+    assert run(trained[0], photo, "--octaves", "2", "--out", out) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in printed[:2]] == ["29x34", "40x48"]
     with Image.open(out) as image:

@@ -9,7 +9,7 @@ from jax import export
 from helpers import assert_close
 from jaxcnn import weights
 from jaxcnn.cli import exports
-from jaxcnn.train import TrainConfig, load_run, predict, train_run
+from jaxcnn.train import load_run, predict
 from jaxcnn.train.inputs import make_prepare
 
 VERBS = {"export": exports.export, "profile": exports.profile}
@@ -17,13 +17,6 @@ VERBS = {"export": exports.export, "profile": exports.profile}
 
 def call(*arguments):
     return tyro.extras.subcommand_cli_from_dict(VERBS, args=[str(word) for word in arguments])
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("cli") / "run"
-    train_run(TrainConfig(model="tiny", epochs=1, out=directory))
-    return directory
 
 
 def test_export_writes_a_program(run, tmp_path, capsys):

@@ -2,6 +2,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 
@@ -23,18 +24,8 @@ def call(*arguments):
     return ended.value.code or 0
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("cli") / "run"
-    code = call("train", "--model", "tiny", "--epochs", "1", "--out", str(directory))
-    assert code == 0
-    return directory
-
-
-def test_train_ends_with_the_pictures(tmp_path, capsys):
-    directory = tmp_path / "run"
-    assert call("train", "--model", "tiny", "--epochs", "1", "--out", str(directory)) == 0
-    said = capsys.readouterr().out
+def test_train_ends_with_the_pictures(trained):
+    directory, said = trained
     assert "epoch   1/1" in said
     assert "Test accuracy" in said
     assert said.rstrip().endswith("filters.png")
@@ -58,14 +49,13 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_fine_tuning(checkpoint, tmp_path, capfd):
-    """A real process: its warning is a sentence of ours."""
+@pytest.mark.filterwarnings("default")  # as Python has it: what is said of it is ours
+def test_fine_tuning(checkpoint, tmp_path, capsys):
     directory = tmp_path / "run"
-    command = [sys.executable, "-m", "jaxcnn.cli", "train", "--model", "squeezenet1_1"]
-    command += ["--weights", str(checkpoint), "--data", "synthetic", "--image-size", "32"]
-    command += ["--epochs", "1", "--freeze", "features/*", "--multipliers", "*bias", "2"]
-    assert subprocess.run([*command, "--out", str(directory)], check=False).returncode == 0
-    said = capfd.readouterr().err
+    arguments = ["--model", "squeezenet1_1", "--weights", str(checkpoint), "--image-size", "32"]
+    arguments += ["--data", "synthetic", "--epochs", "1", "--out", str(directory)]
+    assert call("train", *arguments, "--freeze", "features/*", "--multipliers", "*bias", "2") == 0
+    said = capsys.readouterr().err
     assert "jaxcnn: from_torch: the state is not of " in said
     assert "UserWarning" not in said
     start = weights.load_safetensors(checkpoint)["params"]["features"]
@@ -264,20 +254,31 @@ def test_impossible_options_end_before_anything_is_written(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_ends_with_a_checkpoint(tmp_path):
+def test_a_terminal_gets_a_bar_and_ctrl_c_ends_with_a_checkpoint(tmp_path):
     """A real process, a real signal: exit code 130, and the run can be resumed."""
     directory = tmp_path / "run"
-    command = [sys.executable, "-m", "jaxcnn.cli", "train", "--model", "tiny", "--epochs", "5000"]
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "jaxcnn.cli", "train", "--model", "tiny", "--epochs", "9999"]
     process = subprocess.Popen(
-        [*command, "--out", str(directory)], stdout=subprocess.PIPE, text=True
+        [*command, "--data", "synthetic", "--out", str(directory)],
+        stdout=end,
+        env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},
     )
-    for line in process.stdout:
-        if line.startswith("epoch   2/"):
-            process.send_signal(2)
-            break
-    rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"Go on with: jaxcnn train --resume {directory}" in rest
+    os.close(end)
+    said = ""
+
+    def read_until(pattern):
+        nonlocal said
+        while not re.search(pattern, said):
+            said += os.read(terminal, 10_000).decode()  # an error once the process has ended
+
+    read_until(r"epoch   2/")
+    read_until(r"accuracy [^\r]* images/s [^\r]*\d+/\d+[^\r]*\d:\d\d:\d\d")  # the time left
+    process.send_signal(signal.SIGINT)
+    read_until(f"Go on with: jaxcnn train --resume {re.escape(str(directory))}\\s")
+    read_until("Pictures: .*\n")
+    assert process.wait(60) == 130
+    os.close(terminal)
     done = json.loads((directory / "summary.json").read_text())
     assert done["status"] == "interrupted"
     assert call("train", "--resume", str(directory), "--epochs", str(done["epochs"] + 1)) == 0
@@ -302,20 +303,3 @@ def test_doctor_says_what_is_wrong_with_a_backend():
     assert found.returncode == 1
     assert "JAX_PLATFORMS=nothing" in found.stdout
     assert "Traceback" not in found.stderr
-
-
-def test_a_terminal_gets_a_bar_with_the_time_left(tmp_path):
-    terminal, end = pty.openpty()
-    command = [sys.executable, "-m", "jaxcnn.cli", "train", "--model", "tiny"]
-    process = subprocess.Popen(
-        [*command, "--epochs", "300", "--out", str(tmp_path / "run")],
-        stdout=end,
-        env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},
-    )
-    os.close(end)
-    said = ""
-    while not re.search(r"accuracy .* images/s .*\d+/\d+ .*\d:\d\d:\d\d", said):
-        said += os.read(terminal, 10_000).decode()  # an error once the process has ended
-    process.kill()
-    process.wait()
-    os.close(terminal)

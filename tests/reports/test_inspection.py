@@ -1,16 +1,28 @@
 """The whole report of a run and of a model by name: what it promises is there."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import zoo_recipe as recipe
 from PIL import Image
+from safetensors.numpy import save_file
 
 from helpers import assert_close
-from jaxcnn import interpret, models, weights
+from jaxcnn import interpret, models
 from jaxcnn.reports import answers, looks, subject, write_report
 from jaxcnn.reports.subjects import class_probabilities, class_scores, normal, shown
 from jaxcnn.train import TrainConfig, train_run
+
+
+@pytest.fixture(autouse=True, scope="module")
+def coarse_pictures():
+    """Few pixels: what is drawn is tested with the plots."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxcnn.plots.style.DPI", 40)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +66,27 @@ def test_targets_are_the_models(about):
 
 
 def test_only_the_last_layer_is_drawn_anew(photo):
-    about = subject("lenet", [photo])
+    about = subject("mlp", [photo])
     anew = answers.with_last_layer_drawn_anew(about)
     before, after = about.variables["params"], anew.variables["params"]
     assert not np.array_equal(before["logits"]["kernel"], after["logits"]["kernel"])
     np.testing.assert_array_equal(before["dense2"]["kernel"], after["dense2"]["kernel"])
 
 
-def test_report_of_a_run(about, tmp_path, monkeypatch):
-    monkeypatch.setattr(looks, "LOOKED_THROUGH", 100)
+@pytest.fixture(scope="module")
+def report(about, tmp_path_factory):
+    """The page, and what was said of it."""
     said = []
     before = jax.tree.map(np.array, about.variables)
-    page = write_report(about, tmp_path / "out", say=said.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(looks, "LOOKED_THROUGH", 100)
+        page = write_report(about, tmp_path_factory.mktemp("report") / "out", say=said.append)
+    jax.tree.map(np.testing.assert_array_equal, before, about.variables)
+    return page, said
+
+
+def test_report_of_a_run(report):
+    page, said = report
     titles = """The images, Attributions and their tests, The model, Filters, Activations; layer by
         layer, Top patches, Ascent of the classes, The run"""
     found = ", ".join(line.rsplit(maxsplit=2)[0].replace(",", ";") for line in said)
@@ -76,18 +97,17 @@ def test_report_of_a_run(about, tmp_path, monkeypatch):
     assert {"images", "attributions", "filters", "ascent", "confusion", "mistakes"} < set(pictures)
     for name in ("saliency", "integrated_gradients", "grad_cam"):
         assert name in html
-    jax.tree.map(np.testing.assert_array_equal, before, about.variables)
 
 
-def test_a_method_that_finds_no_place_says_so(about, tmp_path):
+def test_a_method_that_finds_no_place_says_so(about, report):
     assert (
         interpret.count_rectifiers(class_scores(about, np.zeros(4, int)), about.images).total == 0
     )
-    section = answers.attributions_section(about, tmp_path)
-    assert "guided_backprop: f needs a ReLU" in section.text
-    rows = {row[0]: row[1:] for row in section.parts[1].rows}
-    assert rows["guided_backprop"] == tuple("----")
-    assert 0 <= float(rows["saliency"][1]) <= 1
+    html = report[0].read_text("utf-8")
+    assert "<p>guided_backprop: f needs a ReLU" in html
+    rows = dict(re.findall(r'<tr><th scope="row">(\w+)</th><td>(.*?)</td></tr>', html))
+    assert rows["guided_backprop"].split("</td><td>") == list("----")
+    assert 0 <= float(rows["saliency"].split("</td><td>")[1]) <= 1
 
 
 def test_drawn_layers_follow_the_flow():
@@ -102,10 +122,8 @@ def test_drawn_layers_follow_the_flow():
 
 
 def test_a_model_by_name(photo, tmp_path):
-    model = models.create("squeezenet1_1", num_classes=5)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     file = tmp_path / "own.safetensors"
-    weights.save_safetensors(file, variables)
+    save_file(recipe.state("squeezenet1_1", num_classes=5), file)
     about = subject("squeezenet1_1", [photo], weights_source=str(file))
     assert about.classes == tuple(f"class {k}" for k in range(5))
     assert about.images.shape == (1, 224, 224, 3)

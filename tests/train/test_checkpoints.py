@@ -33,6 +33,19 @@ def saved(directory, steps=3, keep=3, best=None, **options):
     return states
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("three")
+    return directory, saved(directory)
+
+
+@pytest.fixture
+def states(three, tmp_path):
+    """The states of three training steps, each saved in `tmp_path`."""
+    shutil.copytree(three[0], tmp_path, dirs_exist_ok=True)
+    return three[1]
+
+
 def same(a, b):
     key = {"key": jax.random.key_data(a.key)}, {"key": jax.random.key_data(b.key)}
     a, b = (jax.tree.leaves(s.replace(key=k["key"])) for s, k in zip((a, b), key, strict=True))
@@ -76,8 +89,7 @@ def test_saving_goes_on_behind_the_training(tmp_path):
 
 @pytest.mark.parametrize("item", ["variables", "optimization", "record"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
-def test_a_damaged_newest_checkpoint_is_put_aside(tmp_path, item, damage):
-    states = saved(tmp_path)
+def test_a_damaged_newest_checkpoint_is_put_aside(tmp_path, states, item, damage):
     file = files(tmp_path, 3, item)[0]
     content = bytearray(file.read_bytes())
     if damage == "gone":
@@ -95,9 +107,9 @@ def test_a_damaged_newest_checkpoint_is_put_aside(tmp_path, item, damage):
     assert (tmp_path / "damaged" / "3").is_dir()
 
 
+@pytest.mark.usefixtures("states")
 def test_changed_numbers_are_seen(tmp_path, monkeypatch):
     """Even where the files themselves are whole."""
-    saved(tmp_path)
     told = checkpoints._checksums
     monkeypatch.setattr(checkpoints, "_checksums", lambda tree: told(jax.tree.map(jnp.cos, tree)))
     with pytest.raises(ValueError, match="step 3 .* is damaged: its variables are not the numbers"):
@@ -114,10 +126,10 @@ def test_checksums_tell_every_word_and_its_place():
     assert checkpoints._checksums([a.astype(jnp.bfloat16), a > 3, a.astype(jnp.int8)])
 
 
+@pytest.mark.usefixtures("states")
 def test_another_structure_is_refused_and_nothing_is_lost(tmp_path):
-    saved(tmp_path)
     with pytest.raises(ValueError, match="the checkpoint of step 3 in .* cannot be read"):
-        restore(tmp_path, fresh(model="mlp"))
+        restore(tmp_path, fresh(model="perceptron"))
     assert checkpoints.steps_on_disk(tmp_path) == [1, 2, 3]
 
 

@@ -5,6 +5,7 @@ import optax
 import pytest
 import zoo_recipe as recipe
 from PIL import Image
+from safetensors.numpy import save_file
 
 from helpers import assert_close
 from jaxcnn import data, models, weights
@@ -20,16 +21,6 @@ from jaxcnn.train.inputs import Input, make_prepare
 from jaxcnn.train.runs import Run
 
 NET = "squeezenet1_1"  # the quickest to compile among those with published weights
-
-
-def save_weights(path, classes):
-    """Weights by the recipe, of a few scattered classes alike."""
-    model = models.create(NET, num_classes=classes)
-    x = jax.ShapeDtypeStruct((1, *models.entry(NET).input_shape), jnp.float32)
-    empty = jax.eval_shape(model.init, jax.random.key(0), x)
-    zeros = jax.tree.map(lambda v: np.zeros(v.shape, np.float32), empty)
-    shapes = {k: v.shape for k, v in weights.to_torch(NET, zeros).items()}
-    weights.save_safetensors(path, weights.from_torch(NET, recipe.weights(shapes)))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +53,7 @@ def test_predict_run(photos):
 def test_predict_pretrained(tmp_path, photos, monkeypatch):
     """By ImageNet's names, what the model says of the prepared photos; more photos than a batch."""
     path = tmp_path / "weights.safetensors"
-    save_weights(path, 1000)
+    save_file(recipe.state(NET, num_classes=1000), path)
     monkeypatch.setattr(guesses, "BATCH", 2)
     found = predict_pretrained(NET, path, photos, top=1000)
     variables = weights.load(NET, path)
@@ -79,7 +70,7 @@ def test_predict_pretrained(tmp_path, photos, monkeypatch):
 
 def test_other_classes_have_numbers(tmp_path, photos):
     path = tmp_path / "weights.safetensors"
-    save_weights(path, 7)
+    save_file(recipe.state(NET, num_classes=7), path)
     (row,) = predict_pretrained(NET, str(path), photos[:1], top=6)
     assert len(row) == 6
     assert {g.name for g in row} < {f"class {k}" for k in range(7)}

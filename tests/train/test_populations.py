@@ -12,6 +12,7 @@ from helpers import assert_close
 from jaxcnn import data
 from jaxcnn.train import TrainConfig, fit, make_layout
 from jaxcnn.train.inputs import load_data, make_augment, make_prepare
+from jaxcnn.train.loop import Pace
 from jaxcnn.train.populations import Trainer, load_source, unstacked
 from jaxcnn.train.setups import optimizer_of, schedule_of, start_state
 
@@ -33,6 +34,11 @@ SEVERAL = replace(
 
 def trainer_of(config, devices=1):
     return Trainer(config, load_source(config, jax.devices()[:devices]))
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    return trainer_of(TINY)
 
 
 def alone(config):
@@ -89,7 +95,7 @@ def test_members_train_as_runs_do(base):
 
 
 @pytest.mark.parametrize("spreads", [False, True], ids=["apart", "spreading"])
-def test_one_that_diverges_leaves_the_others_alone(spreads, monkeypatch):
+def test_one_that_diverges_leaves_the_others_alone(spreads, trainer, monkeypatch):
     """Also where what is not finite spreads over the population, as grouped convolutions may."""
     epoch = Trainer._epoch
 
@@ -102,7 +108,6 @@ def test_one_that_diverges_leaves_the_others_alone(spreads, monkeypatch):
             rows = [row | {"bad_step": bad[0]} for row in rows]
         return after, rows
 
-    trainer = trainer_of(TINY)
     sound = [replace(TINY, learning_rate=rate) for rate in (0.01, 0.05)]
     expected = [trained(trainer, [config])[1][0] for config in sound]
     if spreads:
@@ -118,8 +123,7 @@ def test_one_that_diverges_leaves_the_others_alone(spreads, monkeypatch):
     assert gone[1]["bad_step"] == -1  # a sound member in its place
 
 
-def test_a_population_is_filled_for_the_devices_and_its_memory_told():
-    trainer = trainer_of(TINY)
+def test_a_population_is_filled_for_the_devices_and_its_memory_told(trainer):
     member = trainer.member(TINY)
     (back,) = unstacked(trainer.stack([member]))
     for a, e in zip(jax.tree.leaves(back), jax.tree.leaves(member), strict=True):
@@ -135,8 +139,9 @@ def test_a_population_is_filled_for_the_devices_and_its_memory_told():
         trainer.member(replace(TINY, batch_size=64))
 
 
-def test_steps_are_told_within_an_epoch():
-    trainer, told = trainer_of(TINY), []
+def test_steps_are_told_within_an_epoch(trainer, monkeypatch):
+    told = []
+    monkeypatch.setattr(trainer, "_pace", Pace())  # as at the start
     trainer.epoch(trainer.stack([trainer.member(TINY)]), 0, told.append)
     assert told[0] == 1
     assert told == sorted(set(told))
@@ -153,7 +158,9 @@ from dataclasses import replace
 import jax
 from jaxcnn.train import TrainConfig
 from jaxcnn.train.populations import Trainer, load_source, unstacked
-base = TrainConfig(model="tiny", batch_size=128, learning_rate=0.05)
+base = TrainConfig(
+    model="tiny", data="synthetic", image_size=8, batch_size=64, learning_rate=0.05
+)
 assert len(jax.devices()) == 4
 results = []
 for devices in (1, 4):

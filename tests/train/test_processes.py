@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 
 from helpers import assert_close
+from jaxcnn.cli import main
 from jaxcnn.train.checkpoints import steps_on_disk
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = ("--model", "convnet", "--model-options", "widths", "[8]", "batch_norm", "true")
+OPTIONS = (
+    *("--data", "synthetic", "--image-size", "8"),
+    *("--model", "convnet", "--model-options", "widths", "[8]", "batch_norm", "true"),
+)
 
 
 def free_port():
@@ -25,10 +29,10 @@ def free_port():
         return s.getsockname()[1]
 
 
-def start(directory, *options, processes=2, resume=False):
+def start(directory, *options, processes=2):
     """`jaxcnn train` in several processes of one device each."""
     port = free_port()
-    place = ("--resume", str(directory)) if resume else ("--out", str(directory), *OPTIONS)
+    place = ("--out", str(directory), *OPTIONS)
     command = [sys.executable, "-m", "jaxcnn.cli", "train", *place, *options]
     pipe = subprocess.PIPE
     return [
@@ -45,8 +49,6 @@ def start(directory, *options, processes=2, resume=False):
 
 
 def together(port, processes, i):
-    if processes == 1:
-        return []
     numbers = ["--num-processes", str(processes), "--process-id", str(i)]
     return ["--coordinator", f"127.0.0.1:{port}", *numbers]
 
@@ -67,25 +69,26 @@ def losses(directory):
     return [row["train_loss"] for row in rows(directory)]
 
 
-@pytest.fixture(scope="module")
-def one(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("one") / "run"
-    ended(start(directory, "--epochs", "3", processes=1))
-    return directory
+def alone(*arguments):
+    """`jaxcnn train` in this process."""
+    with pytest.raises(SystemExit) as done:
+        main(["train", *arguments])
+    assert done.value.code == 0
 
 
-def test_two_processes_get_the_losses_of_one_and_one_goes_on(tmp_path, one):
+def test_two_processes_get_the_losses_of_one_and_one_goes_on(tmp_path):
     """Two epochs by two processes, the third by one: streamed, each reads its share."""
     directory = tmp_path / "run"
     said = ended(start(directory, "--epochs", "3", "--stream", "--keep", "9"))
     assert "on 2 devices of 2 processes" in said[0][0]
     others = [line for line in said[1][0].splitlines() if not line.startswith("[Gloo]")]
     assert not others  # the first one speaks for all
-    assert_close(losses(directory), losses(one), "float32 sums")
+    alone(*OPTIONS, "--epochs", "3", "--out", str(tmp_path / "one"))
+    assert_close(losses(directory), losses(tmp_path / "one"), "float32 sums")
     whole = losses(directory)
     last = max((directory / "checkpoints").iterdir(), key=lambda path: int(path.name))
     last.rename(tmp_path / "elsewhere")  # as if killed before it was written
-    ended(start(directory, "--epochs", "3", processes=1, resume=True))
+    alone("--resume", str(directory), "--epochs", "3")
     assert_close(losses(directory), whole, "float32 sums")
 
 

@@ -29,6 +29,12 @@ def run(tmp_path_factory):
     return directory, train_run(dataclasses.replace(CONFIG, out=directory))
 
 
+@pytest.fixture
+def unpictured(monkeypatch):
+    """Runs draw nothing."""
+    monkeypatch.setattr("jaxcnn.plots.save", lambda figure, path: path)
+
+
 def test_a_run_directory_holds_what_it_promises(run):
     directory, summary = run
     assert {path.name for path in directory.iterdir()} == {
@@ -62,6 +68,8 @@ def test_reading_back_gives_the_same(run):
     assert found.confusion.sum() == 359
 
 
+@pytest.mark.optimized
+@pytest.mark.usefixtures("unpictured")
 def test_resume_raises_the_epochs(tmp_path):
     constant = dataclasses.replace(CONFIG, schedule="constant")
     whole = train_run(dataclasses.replace(constant, epochs=4, out=tmp_path / "whole"))
@@ -78,14 +86,20 @@ def test_resume_raises_the_epochs(tmp_path):
         train_run(dataclasses.replace(half, model="lenet"), resume=tmp_path / "half")
 
 
-def test_resume_may_change_what_changes_no_number(tmp_path):
+@pytest.mark.usefixtures("unpictured")
+def test_resume_may_change_what_changes_no_number_and_adds_the_seconds_up(tmp_path):
     config = dataclasses.replace(CONFIG, epochs=1, out=tmp_path / "run")
-    train_run(config)
+    summary = train_run(config)
+    summary["seconds"] = 1000.0  # as if it had taken that long
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
     other = dataclasses.replace(config, epochs=2, stream=True, mesh="data=1", keep=1)
-    assert train_run(other, resume=tmp_path / "run")["epochs"] == 2
+    resumed = train_run(other, resume=tmp_path / "run")
+    assert resumed["epochs"] == 2
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["80"]
+    assert 1000 < resumed["seconds"] < 1100
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_everything_at_once(tmp_path):
     """Mixup, cutout, accumulated gradients and averaged weights in bfloat16."""
     config = dataclasses.replace(
@@ -209,15 +223,6 @@ def test_impossible_options_are_refused_at_once(name):
         TrainConfig(**{name: BAD[name]})
 
 
-def test_seconds_add_up_over_a_resume(tmp_path):
-    config = dataclasses.replace(CONFIG, epochs=1, out=tmp_path / "run")
-    summary = train_run(config)
-    summary["seconds"] = 1000.0  # as if it had taken that long
-    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
-    resumed = train_run(dataclasses.replace(config, epochs=2), resume=tmp_path / "run")
-    assert 1000 < resumed["seconds"] < 1100
-
-
 def test_a_folder_is_fed_to_training_and_predict_alike(tmp_path):
     """Pictures of several sizes: what `predict` sees of a file is what training saw of it."""
     rng = np.random.default_rng(0)
@@ -235,6 +240,7 @@ def test_a_folder_is_fed_to_training_and_predict_alike(tmp_path):
     assert (every == seen).all((1, 2, 3)).any()
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_the_default_run_reaches_98_percent(tmp_path):
     summary = train_run(TrainConfig(out=tmp_path / "default"))
     assert summary["test_accuracy"] >= 0.98
