@@ -79,7 +79,7 @@ def evaluated(name: str, values: dict[str, np.ndarray], dtype: Any) -> dict[str,
     def run(variables: Any, x: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         found: Any = model.apply(variables, x, capture_intermediates=True, mutable="intermediates")
         logits, captured = found
-        flow = flatten_dict(captured["intermediates"], sep="/")
+        flow: Any = flatten_dict(captured["intermediates"], sep="/")
         return logits, {stage: flow[f"{stage}/__call__"][0] for stage in stages}
 
     with jax.disable_jit(name in EAGER):

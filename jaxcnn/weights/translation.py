@@ -185,7 +185,7 @@ def classes(
 
 def _paths(
     name: str, input_shape: tuple[int, int, int] | None, options: Mapping[str, Any]
-) -> tuple[dict[str, tuple[Path, tuple[int, ...]]], set[str]]:
+) -> tuple[Mapping[str, tuple[Path, tuple[int, ...]]], set[str]]:
     """PyTorch's name of each variable -> its path and shape here; and the names of the head.
 
     The head is what changes its shape with the number of classes.
