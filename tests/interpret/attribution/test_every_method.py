@@ -89,10 +89,12 @@ def check_captum(dtype, kind):
     assert len(result) == 12
     for name, y in result.items():
         assert y.dtype == dtype
-        expected = values[name]
+        expected, within = values[name], kind
         if name.startswith("occlusion"):  # one channel of it, in float32
-            expected, kind = np.broadcast_to(expected, x.shape), "float32"
-        assert_close(y, expected, kind, where=name)
+            expected, within = np.broadcast_to(expected, x.shape), "float32"
+        if name == "residual" and dtype == jnp.float32:  # a difference of far larger numbers
+            within = "float32 sums"
+        assert_close(y, expected, within, where=name)
 
 
 def test_equals_captum_in_float64(x64):
