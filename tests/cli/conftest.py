@@ -21,3 +21,9 @@ def trained(tmp_path_factory):
 def run(trained, tmp_path_factory):
     """A copy of that run."""
     return shutil.copytree(trained[0], tmp_path_factory.mktemp("copy") / "run")
+
+
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    """Tables are shortened to the terminal's width; here it is the same for everyone."""
+    monkeypatch.setenv("COLUMNS", "80")

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,7 +83,9 @@ def test_a_corrupt_picture_is_named(train, workers):
     epoch = batches(train, 4, workers=workers)
     for _ in range(2):  # what comes before arrives
         next(epoch)
-    with pytest.raises(ValueError, match=f"^read_image: {path} cannot be decoded") as caught:
+    with pytest.raises(
+        ValueError, match=f"^read_image: {re.escape(str(path))} cannot be decoded"
+    ) as caught:
         next(epoch)
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert len(caught.traceback) < 5
@@ -93,20 +96,22 @@ def test_a_picture_that_is_gone_is_an_error_always(train):
     skipping = replace(train, images=replace(train.images, skip_corrupt=True))
     (path,) = names_of(train.images, [9])
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=f"^read_image: there is no file {path}"):
+    with pytest.raises(
+        FileNotFoundError, match=f"^read_image: there is no file {re.escape(str(path))}"
+    ):
         list(batches(skipping, 4))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_corrupt_picture_is_skipped(train, workers):
-    for path in names_of(train.images, [9, 21]):
+    corrupt = names_of(train.images, [9, 21])
+    for path in corrupt:
         path.write_bytes(b"no image")
     skipping = replace(train, images=replace(train.images, skip_corrupt=True))
     with pytest.warns(UserWarning, match="is no image that Pillow can read. It is left") as told:
         first, again = (list(batches(skipping, 4, workers=n)) for n in (workers, 0))
-    assert [str(w.message).split()[1] for w in told] == [
-        str(path) for path in names_of(train.images, [9, 21])
-    ]
+    assert len(told) == len(corrupt)
+    assert all(str(path) in str(w.message) for path, w in zip(corrupt, told, strict=True))
     same(first, again)
     weights = np.concatenate([b["weight"] for b in first])
     assert np.flatnonzero(weights == 0).tolist() == [9, 21, 22, 23]
