@@ -52,8 +52,8 @@ def cast(args: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda a: np.asarray(a).astype(dtype), args)
 
 
-def assert_gradients(f: Callable[..., jax.Array], *args: Any, step: float = 1e-5) -> None:
-    """The whole Jacobian of f, forward and reverse, against central differences in float64."""
+def assert_gradients(f: Callable[..., Any], *args: Any, step: float = 1e-5) -> None:
+    """The whole Jacobian of f, an array or several, in both modes against central differences."""
 
     @jax.jit
     def jacobians(*args: Any) -> tuple[jax.Array, ...]:
@@ -75,19 +75,21 @@ def assert_gradients(f: Callable[..., jax.Array], *args: Any, step: float = 1e-5
 
 def assert_transforms(f: Callable[..., jax.Array], *args: Any, bfloat16: bool = True) -> None:
     """f gives the same under jit and under vmap over all arguments, and nearly so in bfloat16."""
-    args = cast(args, np.float32)
+    args, low = cast(args, np.float32), cast(args, jnp.bfloat16)
     halves = jax.tree.map(lambda a: a / 2, args)
     stacked = jax.tree.map(lambda a, half: np.stack([a, half]), args, halves)
-    jitted, mapped = jax.jit(lambda args, stacked: (f(*args), jax.vmap(f)(*stacked)))(args, stacked)
+
+    @jax.jit
+    def transformed(args: Any, stacked: Any, low: Any) -> tuple[Any, Any, Any]:
+        return f(*args), jax.vmap(f)(*stacked), f(*low) if bfloat16 else None
 
     def eager(args: Any) -> jax.Array:
         return f(*jax.tree.map(jnp.asarray, args))
 
+    jitted, mapped, y = transformed(args, stacked, low)
     assert_close(jitted, eager(args), where="jit")
     assert_close(mapped, np.stack([eager(args), eager(halves)]), where="vmap")
     if bfloat16:
-        low = cast(args, jnp.bfloat16)
-        y = eager(low)
         assert y.dtype == jnp.bfloat16
         assert_close(y, eager(cast(low, np.float32)), "bfloat16", where="bfloat16")
 
@@ -95,16 +97,19 @@ def assert_transforms(f: Callable[..., jax.Array], *args: Any, bfloat16: bool = 
 def assert_finite(f: Callable[..., jax.Array], *args: Any) -> None:
     """f, its jvp and its vjp have no infinity and no NaN, in float32 and bfloat16."""
 
-    @jax.jit
     def all_of_it(args: Any, tangents: Any) -> Any:
         y, back = jax.vjp(f, *args)
         return y, jax.jvp(f, args, tangents)[1], back(jnp.ones_like(y))
 
     # Unlike tangents: equal ones would cancel in a difference.
-    tangents = jax.tree.map(lambda a: array(*np.shape(a), seed=9), args)
-    for dtype in (jnp.float32, jnp.bfloat16):
-        for leaf in jax.tree.leaves(all_of_it(cast(args, dtype), cast(tangents, dtype))):
-            assert np.isfinite(cast(leaf, np.float32)).all(), f"{dtype.__name__}: {leaf}"
+    tangents = jax.tree.map(lambda a: np.asarray(array(*np.shape(a), seed=9)), args)
+    inputs = {kind: cast((args, tangents), kind) for kind in ("float32", "bfloat16")}
+    found = jax.jit(lambda inputs: {kind: all_of_it(*given) for kind, given in inputs.items()})(
+        inputs
+    )
+    for kind, values in found.items():
+        for leaf in jax.tree.leaves(cast(values, np.float32)):
+            assert np.isfinite(leaf).all(), f"{kind}: {leaf}"
 
 
 def golden(name: str) -> dict[str, np.ndarray]:

@@ -193,120 +193,162 @@ def test_max_pool_gives_a_tie_to_the_first_in_window_order():
 
 def test_pool_gradients():
     x, options = array(1, 5, 4, 2), {"stride": 2, "padding": 1, "ceil_mode": True}
-    assert_gradients(lambda x: max_pool(x, 3, **options), x)
-    assert_gradients(lambda x: max_pool_with_argmax(x, 3, **options)[0], x)
-    assert_gradients(lambda x: avg_pool(x, 3, count_include_pad=False, **options), x)
-    assert_gradients(lambda x: adaptive_avg_pool(x, (2, 3)), x)
-    assert_gradients(global_avg_pool, x)
-    indices = max_pool_with_argmax(x, 2)[1]
-    assert_gradients(lambda y: max_unpool(y, indices, (5, 4)), array(*indices.shape, seed=1))
+    indices = jnp.asarray(np.reshape([0, 5, 8, 15, 11, 14, 2, 7], (1, 2, 2, 2)), jnp.int32)
+
+    def pools(x, y):
+        return (
+            max_pool(x, 3, **options),
+            max_pool_with_argmax(x, 3, **options)[0],
+            avg_pool(x, 3, count_include_pad=False, **options),
+            adaptive_avg_pool(x, (2, 3)),
+            global_avg_pool(x),
+            max_unpool(y, indices, (5, 4)),
+        )
+
+    assert_gradients(pools, x, array(*indices.shape, seed=1))
 
 
 def test_pool_transforms():
-    x, options = array(2, 5, 4, 2), {"stride": 2, "padding": 1, "ceil_mode": True}
-    for f in (
-        lambda x: max_pool(x, 3, **options),
-        lambda x: max_pool_with_argmax(x, 3, **options)[0],
-        lambda x: avg_pool(x, 3, **options),
-        lambda x: adaptive_avg_pool(x, (2, 3)),
-        global_avg_pool,
-        lambda x: max_unpool(*max_pool_with_argmax(x, 2), (5, 4)),
-    ):
-        assert_transforms(jax.jit(f), x)  # op by op each slice would be compiled on its own
+    options = {"stride": 2, "padding": 1, "ceil_mode": True}
+
+    def pools(x):
+        found = (
+            max_pool(x, 3, **options),
+            max_pool_with_argmax(x, 3, **options)[0],
+            avg_pool(x, 3, **options),
+            adaptive_avg_pool(x, (2, 3)),
+            global_avg_pool(x),
+            max_unpool(*max_pool_with_argmax(x, 2), (5, 4)),
+        )
+        return jnp.concatenate([y.ravel() for y in found])
+
+    assert_transforms(jax.jit(pools), array(2, 5, 4, 2))  # op by op: a program for each slice
 
 
 def test_pool_second_derivatives():
-    x = array(4, 4)
+    x = np.asarray(array(4, 4))
     f = lambda x: jnp.sum(max_pool(x.reshape(1, 4, 4, 1) ** 3, 2))  # noqa: E731
-    largest = max_unpool(*max_pool_with_argmax(x.reshape(1, 4, 4, 1), 2), 4)
-    expected = np.diag(6 * np.ravel(largest))
-    assert_close(jax.jit(jax.hessian(f))(x).reshape(16, 16), expected)
-    assert_close(jax.jit(jax.jacrev(jax.jacfwd(f)))(x).reshape(16, 16), expected)
+    largest = x.reshape(2, 2, 2, 2).max((1, 3), keepdims=True)
+    expected = np.diag(6 * np.where(x.reshape(2, 2, 2, 2) == largest, largest, 0).ravel())
+    for second in jax.jit(lambda x: (jax.hessian(f)(x), jax.jacrev(jax.jacfwd(f))(x)))(x):
+        assert_close(np.reshape(second, (16, 16)), expected)
 
 
 def test_max_pool_of_special_values():
-    x = jnp.asarray([1.0, jnp.nan, 0.0, 2.0, -jnp.inf, -jnp.inf, 3.0, jnp.inf]).reshape(1, 8, 1)
-    expected = [jnp.nan, 2.0, -jnp.inf, jnp.inf]
-    y, indices = max_pool_with_argmax(x, 2)
-    assert_close(max_pool(x, 2).ravel(), expected, "exact")
-    assert_close(y.ravel(), expected, "exact")
-    assert_close(indices.ravel(), [1, 3, 4, 7], "exact")
-    nans = jnp.asarray([jnp.nan, 5.0, 0.0]).reshape(1, 3, 1)  # NaN stays when more follows
-    assert_close(max_pool(nans, 3).ravel(), [jnp.nan], "exact")
-    low = jnp.full((1, 4, 4, 1), -jnp.inf)
-    y, indices = max_pool_with_argmax(low, 3, stride=2, padding=1)
-    assert_close(y, np.full((1, 2, 2, 1), -np.inf), "exact")
-    assert_close(max_pool(low, 3, stride=2, padding=1), y, "exact")
-    assert_close(indices.ravel(), [0, 1, 4, 5], "exact")
+    def pools(x, window, **options):
+        both = jax.jit(
+            lambda x: (max_pool(x, window, **options), *max_pool_with_argmax(x, window, **options))
+        )(np.asarray(x, np.float32))
+        return [np.ravel(found) for found in both]
+
+    row = [1.0, np.nan, 0.0, 2.0, -np.inf, -np.inf, 3.0, np.inf]
+    y, again, indices = pools(np.reshape(row, (1, 8, 1)), 2)
+    assert_close(y, [np.nan, 2.0, -np.inf, np.inf], "exact")
+    assert_close(again, y, "exact")
+    assert_close(indices, [1, 3, 4, 7], "exact")
+    y, *_ = pools(np.reshape([np.nan, 5.0, 0.0], (1, 3, 1)), 3)  # NaN stays when more follows
+    assert_close(y, [np.nan], "exact")
+    y, again, indices = pools(np.full((1, 4, 4, 1), -np.inf), 3, stride=2, padding=1)
+    assert_close(y, [-np.inf] * 4, "exact")
+    assert_close(again, y, "exact")
+    assert_close(indices, [0, 1, 4, 5], "exact")
 
 
 def test_max_pool_of_integers():
+    @jax.jit
+    def pools(x, negative):
+        y, indices = max_pool_with_argmax(x, 3, stride=3, padding=1)
+        return y, max_pool(x, 2), indices, max_pool(negative, 2, padding=1)
+
     for dtype in (jnp.uint8, jnp.int32, jnp.int8):
-        x = jnp.asarray(TEXTBOOK, dtype)[None, :, :, None]
-        y, indices = jax.jit(lambda x: max_pool_with_argmax(x, 3, stride=3, padding=1))(x)
-        assert y.dtype == max_pool(x, 2).dtype == dtype
-        assert_close(y.ravel(), [6, 8, 3, 4], "exact")
-        assert_close(indices.ravel(), [5, 7, 8, 15], "exact")
-    negative = -jnp.ones((1, 2, 2, 1), jnp.int32)
-    assert_close(max_pool(negative, 2, padding=1), -np.ones((1, 2, 2, 1)), "exact")
+        x = np.asarray(TEXTBOOK, dtype)[None, :, :, None]
+        y, halved, indices, border = pools(x, -np.ones((1, 2, 2, 1), np.int32))
+        assert y.dtype == halved.dtype == dtype
+        assert_close(np.ravel(y), [6, 8, 3, 4], "exact")
+        assert_close(np.ravel(halved), [6, 8, 3, 4], "exact")
+        assert_close(np.ravel(indices), [5, 7, 8, 15], "exact")
+        assert_close(border, -np.ones((1, 2, 2, 1)), "exact")
 
 
 def test_max_unpool_puts_each_maximum_back():
-    x = array(2, 4, 6, 3)
-    y, indices = max_pool_with_argmax(x, 2)
-    back = max_unpool(y, indices, (4, 6))
-    repeated = np.repeat(np.repeat(y, 2, axis=1), 2, axis=2)
-    assert_close(back, np.where(x == repeated, x, 0), "exact")
+    x = np.asarray(array(2, 4, 6, 3))
+
+    @jax.jit
+    def unpooled(x):
+        y, indices = max_pool_with_argmax(x, 2)
+        return y, max_unpool(y, indices, (4, 6))
 
     @jax.jit
     def overlapping(x):  # one pixel wins several windows
         y, indices = max_pool_with_argmax(x, 3, stride=1)
         return y, max_pool(max_unpool(y, indices, (4, 6)), 3, stride=1)
 
-    y, again = overlapping(jnp.abs(x))
+    y, back = unpooled(x)
+    repeated = np.repeat(np.repeat(y, 2, axis=1), 2, axis=2)
+    assert_close(back, np.where(x == repeated, x, 0), "exact")
+    y, again = overlapping(np.abs(x))
     assert_close(again, y, "exact")
 
 
 def test_max_unpool_drops_what_lies_outside():
-    x = jnp.asarray([3.0, 2.0, 1.0, 4.0]).reshape(1, 4, 1)
-    for dtype in (jnp.int32, jnp.int8):
-        indices = jnp.asarray([1, -1, 120, 3], dtype).reshape(1, 4, 1)
-        y, pullback = jax.vjp(lambda x, i=indices: max_unpool(x, i, 100), x)
-        expected = np.zeros(100)
-        expected[[1, 3]] = 3, 4
-        assert_close(y.ravel(), expected, "exact")
-        assert_close(pullback(jnp.ones_like(y))[0].ravel(), [1, 0, 0, 1], "exact")
+    x = np.asarray([3, 2, 1, 4], np.float32).reshape(1, 4, 1)
+    expected = np.zeros(100)
+    expected[[1, 3]] = 3, 4
+
+    @jax.jit
+    def value_and_gradient(x, indices):
+        y, pullback = jax.vjp(lambda x: max_unpool(x, indices, 100), x)
+        return y, pullback(jnp.ones_like(y))[0]
+
+    for dtype in (np.int32, np.int8):
+        y, dx = value_and_gradient(x, np.asarray([1, -1, 120, 3], dtype).reshape(1, 4, 1))
+        assert_close(np.ravel(y), expected, "exact")
+        assert_close(np.ravel(dx), [1, 0, 0, 1], "exact")
 
 
 def test_avg_pool_laws(x64):
-    x = array(2, 6, 4, 3)
-    y, pullback = jax.vjp(jax.jit(lambda x: avg_pool(x, 3, stride=2, padding=1)), x)
-    dy = array(*y.shape, seed=1)
-    assert_close(jnp.vdot(dy, y), jnp.vdot(pullback(dy)[0], x), "float64")
-    assert_close(global_avg_pool(x), np.mean(x, axis=(1, 2)), "float64")
-    assert_close(avg_pool(x, (6, 4))[:, 0, 0], global_avg_pool(x), "float64")
-    assert_close(adaptive_avg_pool(x, (3, 2)), avg_pool(x, 2), "float64")
-    assert_close(adaptive_avg_pool(x, (6, 4)), x, "exact")
-    assert_close(adaptive_avg_pool(x, (12, 8))[:, ::2, ::2], x, "exact")
+    x, dy = np.asarray(array(2, 6, 4, 3)), np.asarray(array(2, 3, 2, 3, seed=1))
+
+    @jax.jit
+    def pools(x, dy):
+        y, pullback = jax.vjp(lambda x: avg_pool(x, 3, stride=2, padding=1), x)
+        windows = [
+            (avg_pool(x, (6, 4)), adaptive_avg_pool(x, 1)),
+            (avg_pool(x, 2), adaptive_avg_pool(x, (3, 2))),
+        ]
+        finer = [adaptive_avg_pool(x, out) for out in ((6, 4), (12, 8))]
+        return y, pullback(dy)[0], windows, finer, global_avg_pool(x)
+
+    y, dx, windows, (same, doubled), mean = pools(x, dy)
+    assert_close(np.vdot(dy, y), np.vdot(dx, x), "float64")
+    for fixed, adaptive in windows:
+        assert_close(adaptive, fixed, "float64")
+    assert_close(mean, x.mean((1, 2)), "float64")
+    assert_close(windows[0][0][:, 0, 0], mean, "float64")
+    assert_close(same, x, "exact")
+    assert_close(doubled[:, ::2, ::2], x, "exact")
 
 
 def test_avg_pools_sum_in_float32():
     x = jnp.asarray([256.0, 1.0, 1.0], jnp.bfloat16).reshape(1, 3, 1)
     assert x[0, 0, 0] + x[0, 1, 0] == 256  # what bfloat16 makes of 257
-    for y in (avg_pool(x, 3), adaptive_avg_pool(x, 1), global_avg_pool(x)):
+    for y in jax.jit(lambda x: (avg_pool(x, 3), adaptive_avg_pool(x, 1), global_avg_pool(x)))(x):
         assert y.dtype == jnp.bfloat16
         assert_close(y.ravel(), [86], "exact")
 
 
 def test_pools_of_an_empty_batch():
-    x = jnp.zeros((0, 4, 4, 3))
-    assert max_pool(x, 2).shape == avg_pool(x, 2).shape == (0, 2, 2, 3)
-    assert max_unpool(*max_pool_with_argmax(x, 2), 4).shape == (0, 4, 4, 3)
-    assert global_avg_pool(x).shape == (0, 3)
+    @jax.jit
+    def pools(x):
+        unpooled = max_unpool(*max_pool_with_argmax(x, 2), 4)
+        return max_pool(x, 2), avg_pool(x, 2), unpooled, global_avg_pool(x)
+
+    shapes = [y.shape for y in pools(np.zeros((0, 4, 4, 3), np.float32))]
+    assert shapes == [(0, 2, 2, 3), (0, 2, 2, 3), (0, 4, 4, 3), (0, 3)]
 
 
 def test_pooling_errors(unchecked):
-    x = array(1, 4, 4, 2)
+    x = np.asarray(array(1, 4, 4, 2))
     with pytest.raises(ValueError, match=r"max_pool: x needs axes \(b, \*space, c\) .*\(4, 4\)"):
         max_pool(array(4, 4), 2)
     with pytest.raises(ValueError, match=r"avg_pool: x needs axes .* got \(1, 0, 4, 2\)"):
