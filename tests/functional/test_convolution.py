@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -186,18 +187,21 @@ def test_conv_transpose_is_the_adjoint(
     x = array(*y.shape, seed=2)
     back = conv_transpose(x, kernel, output_padding=output_padding, **options)
     assert back.shape == a.shape
-    assert_close(jnp.vdot(a, back), jnp.vdot(y, x), "float64")
+    assert_close(np.vdot(a, back), np.vdot(y, x), "float64")
 
 
-def test_conv_transpose_same(x64):
-    for stride, window in ((2, 3), (1, 3), (3, 2), (2, 4)):
-        kernel = array(window, window, 2, 3)
-        x = array(1, 4, 4, 3, seed=1)
-        y = conv_transpose(x, kernel, stride=stride, padding="SAME")
-        assert y.shape == (1, 4 * stride, 4 * stride, 2)
-        a = array(*y.shape, seed=2)
-        forward = conv(a, kernel, stride=stride, padding="SAME")
-        assert_close(jnp.vdot(forward, x), jnp.vdot(a, y), "float64")
+@pytest.mark.parametrize(("stride", "window"), [(2, 3), (1, 3), (3, 2), (2, 4)])
+def test_conv_transpose_same(x64, stride, window):
+    options = {"stride": stride, "padding": "SAME"}
+
+    @jax.jit
+    def both(x, a, kernel):
+        return conv_transpose(x, kernel, **options), conv(a, kernel, **options)
+
+    x, a = array(1, 4, 4, 3, seed=1), array(1, 4 * stride, 4 * stride, 2, seed=2)
+    y, forward = both(x, a, array(window, window, 2, 3))
+    assert y.shape == a.shape
+    assert_close(np.vdot(forward, x), np.vdot(a, y), "float64")
 
 
 def test_conv_transpose_gradients_and_transforms():
@@ -238,17 +242,21 @@ def test_locally_connected_is_the_loop(x64):
 
 
 def test_locally_connected_with_equal_kernels_is_conv(x64):
-    for axes in (1, 2, 3):
-        x, kernel = array(2, *(4, 5, 3)[:axes], 2), array(*(2, 3, 2)[:axes], 2, 3, seed=1)
+    @jax.jit
+    def both(x, kernel):
         y = conv(x, kernel, padding="VALID")
         unshared = jnp.broadcast_to(kernel, y.shape[1:-1] + kernel.shape)
-        assert_close(locally_connected(x, unshared), y, "float64")
+        return locally_connected(x, unshared), y
+
+    for axes in (1, 2, 3):
+        y, expected = both(array(2, *(4, 5, 3)[:axes], 2), array(*(2, 3, 2)[:axes], 2, 3, seed=1))
+        assert_close(y, expected, "float64")
 
 
 def test_locally_connected_gradients_and_transforms():
     args = (array(1, 3, 4, 2), array(2, 2, 2, 3, 2, 2, seed=1), array(2, 2, 2, seed=2))
     assert_gradients(locally_connected, *args)
-    assert_transforms(locally_connected, *args)
+    assert_transforms(jax.jit(locally_connected), *args)
 
 
 def test_locally_connected_errors(unchecked):

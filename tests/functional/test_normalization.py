@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -110,8 +111,8 @@ def test_norms_do_not_see_shift_and_scale(x64, name):
 
 @pytest.mark.parametrize("name", NORMS)
 def test_norms_of_constants_are_finite(name):
-    x, dy = jnp.full((2, 3, 3, 4), 0.3), array(2, 3, 3, 4)
-    assert jnp.isfinite(NORMS[name](x)).all()
+    x, dy = np.full((2, 3, 3, 4), 0.3, np.float32), array(2, 3, 3, 4)
+    assert np.isfinite(jax.jit(NORMS[name])(x)).all()
     gradient = jax.grad(lambda x: jnp.sum(NORMS[name](x).astype(jnp.float32) * dy))
     assert_finite(gradient, x)  # and with it the second derivatives
 
@@ -132,7 +133,8 @@ def test_norms_of_bfloat16_take_float32_parameters(name):
     assert y.dtype == jnp.bfloat16
     # Not only near: the same as in float32, rounded once. (Near a half either neighbour is right.)
     exact = jax.jit(NORMS[name])(low.astype(jnp.float32), scale, bias)
-    error = TOLERANCES["float32"] * jnp.abs(exact).max()
+    y, exact = np.asarray(y), np.asarray(exact)
+    error = TOLERANCES["float32"] * np.abs(exact).max()
     assert (y >= (exact - error).astype(jnp.bfloat16)).all()
     assert (y <= (exact + error).astype(jnp.bfloat16)).all()
 
@@ -152,14 +154,15 @@ def test_batch_norm_statistics_are_pytorch(x64):
 
 def test_batch_norm_running_statistics(x64):
     x, scale, bias = array(2, 3, 4), array(4, seed=1), array(4, seed=2)
-    mean, var = array(4, seed=3), array(4, seed=4) ** 2
-    _, (m, v) = batch_norm(x, scale, bias, mean, var, train=True, momentum=0.3)
+    mean, var = array(4, seed=3), np.asarray(array(4, seed=4)) ** 2
+    step = jax.jit(batch_norm, static_argnames=("train", "momentum"))
+    _, (m, v) = step(x, scale, bias, mean, var, train=True, momentum=0.3)
     flat = np.reshape(x, (6, 4))
     assert_close(m, 0.7 * np.asarray(mean) + 0.3 * flat.mean(0), "float64")
     assert_close(v, 0.7 * np.asarray(var) + 0.3 * flat.var(0, ddof=1), "float64")
-    _, (m, v) = batch_norm(x, scale, bias, mean, var, train=True, momentum=1.0)
-    y, _ = batch_norm(x, scale, bias, m, v * 5 / 6, train=False)
-    assert_close(y, trained(x, scale, bias), "float64")
+    expected, (m, v) = step(x, scale, bias, mean, var, train=True, momentum=1.0)
+    y, _ = step(x, scale, bias, m, np.asarray(v) * 5 / 6, train=False)
+    assert_close(y, expected, "float64")
 
 
 def test_batch_norm_statistics_keep_their_dtype():
@@ -173,9 +176,9 @@ def test_batch_norm_statistics_keep_their_dtype():
 
 
 def test_batch_norm_gradients_and_transforms():
-    args = array(2, 3, 2), array(2, seed=1), array(2, seed=2), array(2, seed=3), array(2) ** 2 + 1
-    for train in (True, False):
-        assert_gradients(lambda *a, t=train: batch_norm(*a, train=t), *args)
+    var = np.asarray(array(2)) ** 2 + 1
+    args = array(2, 3, 2), array(2, seed=1), array(2, seed=2), array(2, seed=3), var
+    assert_gradients(lambda *a: [batch_norm(*a, train=train) for train in (True, False)], *args)
     assert_transforms(jax.jit(lambda *a: batch_norm(*a, train=False)[0]), *args)
     f = jax.jit(lambda *a: batch_norm(*a, train=True)[1][1])
     assert_transforms(f, *args, bfloat16=False)
@@ -264,9 +267,13 @@ def test_batch_norm_on_two_devices_is_that_of_one():
 
 
 def test_batch_norm_of_one_value_a_device(x64):
-    x = array(5, 3)
-    y = jax.vmap(lambda x: trained(x[None], axis_name="devices")[0], axis_name="devices")(x)
-    assert_close(y, trained(x), "float64")
+    def alone(x):
+        return trained(x[None], axis_name="devices")[0]
+
+    y, expected = jax.jit(lambda x: (jax.vmap(alone, axis_name="devices")(x), trained(x)))(
+        array(5, 3)
+    )
+    assert_close(y, expected, "float64")
 
 
 def test_norms_that_are_the_same(x64):
@@ -320,23 +327,29 @@ def test_local_response_norm_is_pytorch():
 
 
 def test_local_response_norm_gradients_and_transforms():
+    def both(x):
+        return jnp.stack([local_response_norm(x, alpha=1.0, beta=b) for b in (0.75, 0.6)])
+
     x = array(2, 2, 6)
-    for beta in (0.75, 0.6):
-        assert_gradients(lambda x, b=beta: local_response_norm(x, alpha=1.0, beta=b), x)
-        f = jax.jit(lambda x, b=beta: local_response_norm(x, alpha=1.0, beta=b))
-        assert_transforms(f, x)
+    assert_gradients(both, x)
+    assert_transforms(jax.jit(both), x)
     assert_finite(local_response_norm, jnp.zeros((1, 2, 2, 6)))
 
 
 def test_mean_subtraction_laws(x64):
-    x = array(4, 3, 2) + 5
+    x, dy = np.asarray(array(4, 3, 2)) + 5, array(4, 3, 2, seed=1)
     for axis in (0, -1, (0, 2), (0, 1, 2)):
-        f = jax.jit(lambda x, a=axis: mean_subtraction(x, axis=a))
-        y, pullback = jax.vjp(f, x)
-        assert_close(y, x - np.mean(x, axis=axis, keepdims=True), "float64")
-        assert_close(f(y), y, "float64")
-        dy = array(*x.shape, seed=1)
-        assert_close(pullback(dy)[0], f(dy), "float64")
+
+        @jax.jit
+        def of_it_all(x, dy, axis=axis):
+            f = partial(mean_subtraction, axis=axis)
+            y, pullback = jax.vjp(f, x)
+            return y, f(y), pullback(dy)[0], f(dy)
+
+        y, again, dx, expected = of_it_all(x, dy)
+        assert_close(y, x - x.mean(axis, keepdims=True), "float64")
+        assert_close(again, y, "float64")
+        assert_close(dx, expected, "float64")
 
 
 def test_mean_subtraction_gradients_and_transforms():
