@@ -67,3 +67,21 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def unpictured(monkeypatch):
+    """Runs draw nothing."""
+    monkeypatch.setattr("jaxcnn.plots.save", lambda figure, path: path)
+
+
+@pytest.fixture(scope="module")
+def two_fires():
+    """SqueezeNet of two small Fires: each layer of a published model takes time to compile."""
+    from jaxcnn.weights import translation  # not above: shapes are checked in later imports
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxcnn.models.squeezenet.SQUEEZED", (2, 4))
+        translation._shapes.cache_clear()
+        yield
+    translation._shapes.cache_clear()

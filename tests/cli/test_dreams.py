@@ -21,6 +21,7 @@ def photo(tmp_path):
     return tmp_path / "photo.png"
 
 
+@pytest.mark.usefixtures("two_fires")
 def test_a_model_by_name(photo, tmp_path, capsys):
     model = models.create("squeezenet1_1", num_classes=4)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 64, 64, 3)))
@@ -40,7 +41,7 @@ def test_a_model_by_name(photo, tmp_path, capsys):
 
 def test_a_run(trained, photo, tmp_path, capsys):
     out = tmp_path / "out.png"
-    assert run(trained[0], photo, "--octaves", "2", "--out", out) == 0
+    assert run(trained[0], photo, "--octaves", "2", "--steps", 2, "--out", out) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in printed[:2]] == ["29x34", "40x48"]
     with Image.open(out) as image:

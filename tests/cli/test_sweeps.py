@@ -12,8 +12,10 @@ def call(verb, *arguments):
 
 
 TINY = ("--model", "perceptron", "--epochs", 1, "--batch-size", 128, "--pad-crop", 0)
+TINY += ("--optimizer", "sgd")
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_a_sweep(tmp_path, capsys):
     out = tmp_path / "sweep"
     rates = ("--learning-rate", 0.001, 0.1, "--weight-decay", 0, 0.1)
@@ -30,7 +32,7 @@ def test_a_sweep(tmp_path, capsys):
 
 
 def test_all_diverged(tmp_path, capsys):
-    arguments = (*TINY, "--optimizer", "sgd", "--learning-rate", 1e38, "--out", tmp_path)
+    arguments = (*TINY, "--learning-rate", 1e38, "--out", tmp_path)
     assert call(sweeps.sweep, *arguments) == 1
     assert capsys.readouterr().out.endswith("All members diverged.\n")
 

@@ -37,7 +37,7 @@ GEOMETRIES = {
     "grouped, strided": ((6, 5), 3, 4, 2, (3, 2), (2, 1), ((1, 1), (0, 1)), (1, 1)),
     "blocks of groups": ((3, 3), 33, 32, 16, (2, 2), (1, 1), ((0, 1), (0, 1)), (1, 1)),
     "many groups": ((4, 3), 17, 40, 10, (2, 2), (1, 1), ((0, 1), (0, 1)), (1, 1)),
-    "wide": ((7, 6), 128, 130, 1, (3, 3), (1, 1), ((1, 1), (-1, 2)), (1, 1)),
+    "wide": ((5, 4), 128, 130, 1, (3, 3), (1, 1), ((1, 1), (-1, 2)), (1, 1)),
     "1D depthwise, dilated": ((33,), 1, 3, 3, (27,), (1,), ((26, 25),), (2,)),
     "1D": ((9,), 2, 3, 1, (3,), (2,), ((1, 1),), (1,)),
     "3D": ((4, 5, 3), 2, 3, 1, (2, 3, 2), (2, 1, 1), ((0, 1), (1, 1), (0, 1)), (1, 1, 1)),
@@ -65,12 +65,12 @@ def convolution(function, geometry):
 
 def everything(f, x, kernel):
     """Value and both gradients, of one program."""
+    return jax.jit(lambda x, kernel: all_three(f, x, kernel))(x, kernel)
 
-    def all_three(x, kernel):
-        y, back = jax.vjp(f, x, kernel)
-        return y, *back(jnp.cos(y))
 
-    return jax.jit(all_three)(x, kernel)
+def all_three(f, x, kernel):
+    y, back = jax.vjp(f, x, kernel)
+    return y, *back(jnp.cos(y))
 
 
 def forms(f, *args):
@@ -89,10 +89,19 @@ def forms(f, *args):
 def test_forms_equal_lax(name, x64):
     theirs, args = convolution(lax.conv_general_dilated, GEOMETRIES[name])
     ours, _ = convolution(lowering.conv_general_dilated, GEOMETRIES[name])
-    expected = everything(theirs, *args)
-    for form in forms(ours, *args):
-        with lowering.use(form) if form else contextlib.nullcontext():
-            actual = everything(ours, *args)
+    wanted = forms(ours, *args)
+
+    @jax.jit
+    def of_each(*args):
+        found = {"lax": all_three(theirs, *args)}
+        for form in wanted:
+            with lowering.use(form) if form else contextlib.nullcontext():
+                found[str(form)] = all_three(ours, *args)
+        return found
+
+    results = of_each(*args)
+    expected = results.pop("lax")
+    for form, actual in results.items():
         for what, a, e in zip(("y", "by x", "by kernel"), actual, expected, strict=True):
             assert a.dtype == e.dtype
             assert_close(a, e, "float64", where=f"{form} {what}")

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -7,11 +9,19 @@ from jaxcnn import models
 KEYS = {"dropout": jax.random.key(1)}
 
 
-def shapes(size, train, keys=None, **options):
+@functools.cache  # tracing takes seconds
+def initial(aux_logits):
+    """Shapes of the variables, whose images may have any size."""
+    model = models.create("googlenet", num_classes=7, aux_logits=aux_logits)
+    x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), x)
+
+
+def shapes(size, train, keys=None, aux_logits=True, **options):
     """Of the variables, the logits and what the heads sow; nothing is computed."""
-    model = models.create("googlenet", num_classes=7, **options)
+    model = models.create("googlenet", num_classes=7, aux_logits=aux_logits, **options)
+    variables = initial(aux_logits)
     x = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), x)
 
     def run(variables, x):
         return model.apply(

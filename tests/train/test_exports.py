@@ -65,16 +65,16 @@ def lenet():
 
 
 def test_someone_without_jaxcnn_gets_the_same_logits(tmp_path):
-    runs = {name: make_run(name, 16) for name in ("lenet", "resnet20")}
+    runs = {"lenet": make_run("lenet", 12), "resnet20": make_run("resnet20", 8, depth=1)}
     for name, run in runs.items():
         path = tmp_path / f"{name}.stablehlo"
         assert export_program(run, path) == (path, tmp_path / f"{name}.json")
-        batches = {f"of_{b}": pixels(run, b) for b in (1, 3, 7)}
+        batches = {f"of_{b}": pixels(run, b) for b in (1, 3)}
         np.savez(tmp_path / f"{name}-pixels.npz", **batches)
     subprocess.run([sys.executable, "-c", STRANGER, *runs], cwd=tmp_path, check=True)
     for name, run in runs.items():
         with np.load(tmp_path / f"{name}-logits.npz") as logits:
-            for b in (1, 3, 7):
+            for b in (1, 3):
                 assert logits[f"of_{b}"].dtype == np.float32
                 where = f"{name}, batch of {b}"
                 assert_close(logits[f"of_{b}"], expected(run, pixels(run, b)), where=where)

@@ -50,6 +50,7 @@ def test_predict_run(photos):
         predict_run(run, photos, top=0)
 
 
+@pytest.mark.usefixtures("two_fires")
 def test_predict_pretrained(tmp_path, photos, monkeypatch):
     """By ImageNet's names, what the model says of the prepared photos; more photos than a batch."""
     path = tmp_path / "weights.safetensors"
@@ -68,6 +69,7 @@ def test_predict_pretrained(tmp_path, photos, monkeypatch):
         assert_close([g.probability for g in by_label], probabilities)
 
 
+@pytest.mark.usefixtures("two_fires")
 def test_other_classes_have_numbers(tmp_path, photos):
     path = tmp_path / "weights.safetensors"
     save_file(recipe.state(NET, num_classes=7), path)

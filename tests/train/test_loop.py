@@ -55,13 +55,16 @@ def test_learns_and_keeps_a_row_for_each_epoch(tmp_path):
     assert jnp.isfinite(state.params["conv"]["kernel"]).all()
 
 
-def test_resume_is_bit_exact(tmp_path):
+@pytest.fixture(scope="module")
+def whole():
+    """Three epochs without a stop."""
+    return fit(fresh(), learnable(), learnable(20, 1), epochs=3, **OPTIONS)
+
+
+def test_resume_is_bit_exact(whole, tmp_path):
     train, validation = learnable(), learnable(20, 1)
-    whole = fit(fresh(), train, validation, epochs=4, directory=tmp_path / "whole", **OPTIONS)
-    fit(fresh(), train, validation, epochs=2, directory=tmp_path / "half", **OPTIONS)
-    resumed = fit(
-        fresh(), train, validation, epochs=4, directory=tmp_path / "half", resume=True, **OPTIONS
-    )
+    fit(fresh(), train, validation, epochs=1, directory=tmp_path, **OPTIONS)
+    resumed = fit(fresh(), train, validation, epochs=3, directory=tmp_path, resume=True, **OPTIONS)
     same(resumed.state.params, whole.state.params)
     same(resumed.state.opt_state, whole.state.opt_state)
     for ours, theirs in zip(resumed.history, whole.history, strict=True):
@@ -70,11 +73,9 @@ def test_resume_is_bit_exact(tmp_path):
 
 
 @pytest.mark.parametrize("batch", [3, 10])
-def test_interrupt_in_mid_epoch_and_resume(tmp_path, batch):
+def test_interrupt_in_mid_epoch_and_resume(whole, tmp_path, batch):
     """Ctrl-C in the first or second epoch: a checkpoint, and the same end as without it."""
     train, validation = learnable(), learnable(20, 1)
-    whole = fit(fresh(), train, validation, epochs=3, directory=tmp_path / "whole", **OPTIONS)
-
     seen = []
 
     class Counting(np.ndarray):

@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 
@@ -18,7 +19,7 @@ def wide(x):
 
 def tall(x):
     """40 inputs, three outputs."""
-    return jnp.stack([jnp.sin(x).sum(), (x**2).sum(), jnp.exp(x).prod()])
+    return jnp.stack([jnp.sin(x).sum(), (x**2).sum(), jnp.exp(x.sum())])
 
 
 @jax.custom_vjp
@@ -68,7 +69,7 @@ def test_memory_is_the_programs():
     def deep(x):
         return lax.scan(lambda x, _: (jnp.sin(x), None), x, length=64)[0].sum()
 
-    costs = compare_modes(deep, array(1000), **QUICK).costs
+    costs = compare_modes(deep, array(1000), max_passes=0, **QUICK).costs
     assert costs["jvp"].temporary_bytes < 10 * 4000
     assert costs["vjp"].temporary_bytes > 64 * 4000
 
@@ -203,17 +204,23 @@ def test_jacobian_is_jaxs(mode, x64):
     def f(x, w, n):
         return {"y": jnp.tanh(w @ x["a"]) * x["b"] ** n}
 
-    x, w = {"a": array(3), "b": array()}, array(4, 3)
-    for argnums in (0, 1, (1, 0)):
-        found = jacobian(f, argnums, mode=mode)(x, w, 2)
-        expected = jax.jacrev(f, argnums)(x, w, 2)
+    @jax.jit
+    def ours_and_theirs(x, w):
+        ours = [jacobian(f, argnums, mode=mode)(x, w, 2) for argnums in (0, 1, (1, 0))]
+        return ours, [jax.jacrev(f, argnums)(x, w, 2) for argnums in (0, 1, (1, 0))]
+
+    def assert_same(found, expected):
         assert jax.tree.structure(found) == jax.tree.structure(expected)
         jax.tree.map(lambda a, e: assert_close(a, e, "float64"), found, expected)
-    jitted = jax.jit(jacobian(f, mode=mode), static_argnums=2)(x, w, 2)
-    jax.tree.map(lambda a, e: assert_close(a, e, "float64"), jitted, jacobian(f)(x, w, 2))
-    stacked = jnp.stack([w, 2 * w])
-    batched = jax.vmap(lambda w: jacobian(f, mode=mode)(x, w, 2)["y"]["a"])(stacked)
-    assert_close(batched[1], jax.jacfwd(f)(x, 2 * w, 2)["y"]["a"], "float64")
+
+    x, w = {"a": array(3), "b": array()}, array(4, 3)
+    ours, theirs = ours_and_theirs(x, w)
+    assert_same(ours, theirs)
+    assert_same(jacobian(f, mode=mode)(x, w, 2), theirs[0])
+    stacked = jnp.asarray(np.stack([w, 2 * np.asarray(w)]))
+    batched = jax.jit(jax.vmap(lambda w: jacobian(f, mode=mode)(x, w, 2)["y"]["a"]))(stacked)
+    _, of_twice = ours_and_theirs(x, stacked[1])
+    assert_close(batched[1], of_twice[0]["y"]["a"], "float64")
 
 
 def chosen(f, *args, argnums=0):
@@ -240,8 +247,9 @@ def test_jacobian_chooses_the_cheaper_mode():
 
 def test_jacobian_takes_the_mode_there_is():
     x = array(40)
-    assert_close(jacobian(only_reverse)(x), jnp.diag(jnp.cos(x)))
-    assert_close(jax.jit(jacobian(lambda x: only_forward(x).sum()))(jnp.ones(3)), jnp.full(3, 4.0))
+    assert_close(jax.jit(jacobian(only_reverse))(x), np.diag(np.cos(x)))
+    total = jax.jit(jacobian(lambda x: only_forward(x).sum()))
+    assert_close(total(np.ones(3, np.float32)), np.full(3, 4.0))
 
 
 def test_jacobian_errors():

@@ -24,7 +24,7 @@ def shown(found):
 def lenet():
     model = models.create("lenet")
     x = array(2, 28, 28, 1)
-    variables = model.init(jax.random.key(0), x)
+    variables = jax.jit(model.init)(jax.random.key(0), x)
 
     def loss(params, images):
         return losses.cross_entropy(model.apply(params, images), jnp.array([1, 2])).mean()

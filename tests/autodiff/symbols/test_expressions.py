@@ -52,7 +52,7 @@ def assert_symbolic(f, *args, argnums: int | tuple[int, ...] = 0):
             return f(*tree.unflatten(wide)), jax.jacrev(f, argnums)(*tree.unflatten(wide))
 
         varying = [
-            jnp.asarray(a, jnp.float64) for float_, a in zip(floats, leaves, strict=True) if float_
+            np.asarray(a, np.float64) for float_, a in zip(floats, leaves, strict=True) if float_
         ]
         expected = jax.tree.map(np.asarray, jax.jit(both)(*varying))
     assert jax.tree.structure(expected) == jax.tree.structure((values, slopes))
