@@ -64,9 +64,12 @@ def test_v2_has_shortcuts_in_its_first_stage():
         ("efficientnet_b5", 1e-3, 0.01),
         ("efficientnet_v2_s", 1e-3, 0.1),
         ("efficientnet_lite0", 1e-3, 0.1),
+        ("mobilenet_v2", 1e-5, 0.1),
+        ("mobilenet_v3_small", 1e-3, 0.01),
+        ("mnasnet0_5", 1e-5, pytest.approx(3e-4)),
     ],
 )
-def test_every_norm_of_a_variant_has_the_same_constants(name, eps, momentum):
+def test_every_norm_of_a_net_has_the_same_constants(name, eps, momentum):
     found = modules(name, BatchNorm)
     assert {(m.eps, m.momentum) for m in found.values()} == {(eps, momentum)}
 

@@ -14,8 +14,6 @@ import zoo_training
 from helpers import TOLERANCES
 from jaxcnn import models
 
-as_users_compile = pytest.mark.optimized
-
 # One for each kind of block: compared in evaluation mode.
 QUICK = (
     "alexnet",
@@ -61,7 +59,7 @@ def assert_small(differences, kind):
         assert difference <= TOLERANCES[kind], f"{what} differs by {difference}"
 
 
-@as_users_compile
+@pytest.mark.optimized  # as users compile
 @each(*QUICK)
 def test_equals_pytorch_in_evaluation(name, x64):
     found = zoo_equality.evaluated(name, zoo_equality.golden(name), jnp.float64)
@@ -69,7 +67,7 @@ def test_equals_pytorch_in_evaluation(name, x64):
     assert_small(found, "zoo float64")
 
 
-@as_users_compile
+@pytest.mark.optimized  # as users compile
 @each(*TRAINED)
 def test_equals_pytorch_in_training(name, x64):
     found = zoo_equality.trained(name, zoo_equality.golden(name), jnp.float64)
@@ -77,7 +75,7 @@ def test_equals_pytorch_in_training(name, x64):
     assert_small(found, "zoo float64")
 
 
-@as_users_compile
+@pytest.mark.optimized  # as users compile
 @each("resnet20")
 def test_equals_pytorch_in_float32(name):
     found = zoo_equality.evaluated(name, zoo_equality.golden(name), jnp.float32)

@@ -112,6 +112,22 @@ def test_report_of_a_run(report):
         assert name in html
 
 
+def test_the_worst_mistakes_have_the_largest_losses(about, tmp_path, monkeypatch):
+    sheets = []
+    monkeypatch.setattr(answers, "WORST", 3)
+    monkeypatch.setattr(answers.plots, "image_sheet", lambda images, _: sheets.append(images))
+    monkeypatch.setattr(answers.plots, "save", lambda _, path: path)
+    answers.run_section(about, tmp_path)
+    test = about.dataset.test
+    logits = np.asarray(about.logits(about.variables, normal(about, test.images)))
+    shifted = logits - logits.max(-1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(-1)) - shifted[np.arange(len(test)), test.labels]
+    mistaken = logits.argmax(-1) != test.labels
+    assert mistaken.sum() > 3
+    worst = np.argsort(np.where(mistaken, -losses, 0))[:3]
+    assert_close(sheets[0], test.images[worst] / 255)
+
+
 def test_a_method_that_finds_no_place_says_so(about, report):
     assert (
         interpret.count_rectifiers(class_scores(about, np.zeros(4, int)), about.images).total == 0

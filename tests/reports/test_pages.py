@@ -47,7 +47,9 @@ def page(tmp_path):
     Image.fromarray(np.zeros((40, 1200, 3), np.uint8)).save(picture)
     rows = [(f"layer {i} <&>", "x" * 60, f"{i:,}") for i in range(30)]
     sections = [
-        Section("First & last", "One line.\nAnother <line>.", [Picture(picture, "A map", "Black")]),
+        Section(
+            "First & last", "One line.\nAnother <line>.", [Picture(picture, 'A "map"', "Black")]
+        ),
         Section("Tables", "", [Table("Layers", ("name", "kind", "n"), rows, folded=True)]),
         Section("Small", "", [Table("Numbers", ("a", "b"), [("1", "2")])]),
     ]
@@ -67,7 +69,7 @@ def test_pictures_are_inside(page, tmp_path):
     ((kind, data),) = [attrs["src"].split(",") for attrs in sources]
     assert kind == "data:image/png;base64"
     assert base64.b64decode(data) == (tmp_path / "some_map.png").read_bytes()
-    assert sources[0]["alt"] == "A map"
+    assert sources[0]["alt"] == 'A "map"'
 
 
 def test_nothing_is_fetched(page):

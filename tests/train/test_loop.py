@@ -44,9 +44,12 @@ def same(a, b):
 
 def test_learns_and_keeps_a_row_for_each_epoch(tmp_path):
     state = fresh()
-    fitted = fit(state, learnable(), learnable(20, 1), epochs=6, directory=tmp_path, **OPTIONS)
+    options = {**OPTIONS, "learning_rate": lambda step: 0.5 * step, "directory": tmp_path}
+    fitted = fit(state, learnable(), learnable(20, 1), epochs=6, **options)
     assert fitted.status == "finished"
     assert [row["epoch"] for row in fitted.history] == [1, 2, 3, 4, 5, 6]
+    last_steps = [6 * epoch - 1 for epoch in range(1, 7)]  # the first is 0
+    assert [row["learning_rate"] for row in fitted.history] == [0.5 * i for i in last_steps]
     assert fitted.history[-1]["val_accuracy"] == 1.0
     assert fitted.step == 6 * (50 // 8)
     written = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

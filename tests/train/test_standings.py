@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from jaxcnn.train import standings as room
+from jaxcnn.train.metrics import best_epoch
 from jaxcnn.train.standings import named, standing, standings, table
 
 
@@ -24,6 +25,14 @@ def shown(records, **options):
     console = Console(file=io.StringIO(), width=120)
     console.print(table(records, **options))
     return [line.split() for line in console.file.getvalue().splitlines() if line.strip()]
+
+
+def test_of_equally_accurate_epochs_the_one_of_the_lowest_loss_is_the_best():
+    losses = [0.4, 0.2, 0.3]
+    history = [{"epoch": i, "val_accuracy": 0.5, "val_loss": loss} for i, loss in enumerate(losses)]
+    assert best_epoch(history)["epoch"] == 1
+    assert best_epoch([*history, {"epoch": 3, "val_accuracy": 0.6, "val_loss": 9.0}])["epoch"] == 3
+    assert best_epoch([{"epoch": 0}, {"epoch": 1}])["epoch"] == 1
 
 
 def test_members_are_ranked_by_their_best_epoch():

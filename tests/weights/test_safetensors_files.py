@@ -1,4 +1,5 @@
 import json
+import os
 import random
 import re
 import struct
@@ -55,6 +56,19 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
             save_safetensors(target, {"params": {"a": np.zeros(3)}})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    synced = []
+
+    def fsync(descriptor, sync=os.fsync):
+        synced.append((os.fstat(descriptor).st_ino, path.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    save_safetensors(path, {"params": {"a": np.ones(3)}})
+    assert (path.stat().st_ino, False) in synced
 
 
 def test_what_cannot_be_saved(tmp_path):
