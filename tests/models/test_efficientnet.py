@@ -19,7 +19,7 @@ def modules(name, kind):
 @cache  # tracing takes seconds
 def all_modules(name):
     """Path -> module, without computing anything; of V2 with stochastic depth."""
-    options = {"drop_path_rate": 0.4} if "v2" in name else {}
+    options = {"drop_path_rate": 0.4} if name == "efficientnet_v2_s" else {}
     found = {}
 
     def interceptor(call, args, kwargs, context):
@@ -66,7 +66,7 @@ def test_v2_has_shortcuts_in_its_first_stage():
         ("efficientnet_lite0", 1e-3, 0.1),
         ("mobilenet_v2", 1e-5, 0.1),
         ("mobilenet_v3_small", 1e-3, 0.01),
-        ("mnasnet0_5", 1e-5, pytest.approx(3e-4)),
+        ("mnasnet0_5", 1e-5, 1 - 0.9997),
     ],
 )
 def test_every_norm_of_a_net_has_the_same_constants(name, eps, momentum):

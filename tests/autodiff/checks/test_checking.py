@@ -8,6 +8,7 @@ from jax.test_util import check_grads
 
 from helpers import array
 from jaxcnn.autodiff.checks.checking import check_gradients
+from jaxcnn.autodiff.checks.subjects import Subject
 from jaxcnn.functional import conv
 from jaxcnn.models import example_loss
 
@@ -214,6 +215,17 @@ def test_kinks_are_called_so(f, x, slopes):
         assert found.verdict == "kinks"
         assert (found.worst.left, found.worst.right) == pytest.approx(slopes, rel=1e-2)
     assert "kink: d output" in str(report)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_slopes_at_a_kink_are_those_by_the_input(sign, monkeypatch):
+    """Whichever way the line through the point goes."""
+    direction = Subject.direction
+    forced = lambda *args: sign * np.abs(direction(*args))  # noqa: E731
+    monkeypatch.setattr(Subject, "direction", forced)
+    report = check_gradients(jax.nn.relu, 0.0, order=1, modes="forward")
+    worst = comparison(report, "order 1, forward").worst
+    assert (worst.left, worst.right) == pytest.approx((0, 1))
 
 
 def test_a_wrong_rule_at_a_kink_is_wrong():
