@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.flatten_util import ravel_pytree
 
 # Relative to the largest magnitude in the expected array.
@@ -50,6 +51,14 @@ def array(*shape: int, seed: int = 0) -> jax.Array:
 def cast(args: Any, dtype: Any) -> Any:
     """All arrays of a pytree in another type, by NumPy: no program is compiled for it."""
     return jax.tree.map(lambda a: np.asarray(a).astype(dtype), args)
+
+
+def skip_unless_compiled(dtype: Any) -> None:
+    """Skip where XLA cannot compile a cast: to float16 on processors without F16C, before 2012."""
+    try:
+        jax.jit(lambda x: x.astype(dtype))(np.float32(1))
+    except jax.errors.JaxRuntimeError as error:
+        pytest.skip(f"XLA cannot cast to {np.dtype(dtype).name} on this processor: {error}")
 
 
 def assert_gradients(f: Callable[..., Any], *args: Any, step: float = 1e-5) -> None:

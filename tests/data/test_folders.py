@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -94,20 +96,20 @@ def test_hidden_files_are_passed_over(tmp_path):
 def test_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"folder: there is no directory .*absent"):
         load_folder(tmp_path / "absent")
-    with pytest.raises(ValueError, match=r"folder: \S+ holds no classes"):
+    with pytest.raises(ValueError, match=r"folder: .+ holds no classes"):
         load_folder(tmp_path)
     picture(tmp_path / "a" / "0.png")
-    with pytest.raises(ValueError, match=r"folder: \S+ holds 1 images, too few to hold out a test"):
+    with pytest.raises(ValueError, match=r"folder: .+ holds 1 images, too few to hold out a test"):
         load_folder(tmp_path)
     fill(tmp_path)
     (tmp_path / "c").mkdir()
-    with pytest.raises(ValueError, match=r"folder: the class \S+c is empty"):
+    with pytest.raises(ValueError, match=r"folder: the class .+c is empty"):
         load_folder(tmp_path)
     (tmp_path / "c" / ".hidden").touch()
-    with pytest.raises(ValueError, match=r"folder: the class \S+c is empty"):
+    with pytest.raises(ValueError, match=r"folder: the class .+c is empty"):
         load_folder(tmp_path)
     (tmp_path / "c" / "d").mkdir()
-    with pytest.raises(ValueError, match=r"folder: \S+c\Wd should be an image, and is no file"):
+    with pytest.raises(ValueError, match=r"folder: .+c\Wd should be an image, and is no file"):
         load_folder(tmp_path)
 
 
@@ -122,14 +124,14 @@ def test_damaged_pictures_are_named(tmp_path):
         (whole[:70], r"3\.png cannot be decoded"),
     ):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=rf"read_image: \S+b\W{match}"):
+        with pytest.raises(ValueError, match=rf"read_image: .+b\W{match}"):
             load_folder(tmp_path)
 
 
 def test_an_unknown_class_in_the_test(tmp_path):
     fill(tmp_path / "train")
     fill(tmp_path / "test", classes=("a", "zebra"))
-    with pytest.raises(ValueError, match=r"folder: \S+zebra is a class that the training images"):
+    with pytest.raises(ValueError, match=r"folder: .+zebra is a class that the training images"):
         load_folder(tmp_path)
 
 
@@ -173,7 +175,7 @@ def test_corrupt_pictures_can_be_left_out(tmp_path):
     whole = [k for k in sorted(pictures) if k not in ("a/0.png", "b/3.png")]
     with pytest.warns(UserWarning, match="It is left out") as told:
         dataset = load_folder(tmp_path, skip_corrupt=True)
-    assert [str(w.message).split()[1] for w in told] == [str(first), str(later)]
+    assert [re.search(r": (.+\.png) ", str(w.message))[1] for w in told] == [str(first), str(later)]
     assert dataset.train.labels.tolist() == [0] * 4 + [1] * 4
     np.testing.assert_array_equal(dataset.train.images, [pictures[k] for k in whole])
     with pytest.warns(UserWarning, match="It is left out") as told:
@@ -189,7 +191,7 @@ def test_nothing_but_corrupt_pictures(tmp_path, stream):
     for i in range(3):
         (tmp_path / "a").mkdir(exist_ok=True)
         (tmp_path / "a" / f"{i}.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"folder: none of the 3 files in \S+ is an image"):
+    with pytest.raises(ValueError, match=r"folder: none of the 3 files in .+ is an image"):
         load_folder(tmp_path, stream=stream, skip_corrupt=True)
-    with pytest.raises(ValueError, match=r"read_image: \S+0\.png is no image"):
+    with pytest.raises(ValueError, match=r"read_image: .+0\.png is no image"):
         load_folder(tmp_path, stream=stream)

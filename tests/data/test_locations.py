@@ -69,10 +69,10 @@ def test_an_incomplete_path_is_an_error(nowhere, write_mnist):
     write_mnist(nowhere / "system")
     here = write_mnist(nowhere / "here")
     (here / MNIST_FILES[3]).unlink()
-    with pytest.raises(FileNotFoundError, match=r"mnist cannot be read from \S+here: lacks t10k"):
+    with pytest.raises(FileNotFoundError, match=r"mnist cannot be read from .+here: lacks t10k"):
         find("mnist", here)
     (here / MNIST_FILES[3]).mkdir()  # a directory of that name is not the file
-    with pytest.raises(FileNotFoundError, match=r"\S+here: lacks t10k-labels-idx1-ubyte"):
+    with pytest.raises(FileNotFoundError, match=r"here: lacks t10k-labels-idx1-ubyte"):
         find("mnist", here)
 
 
@@ -93,7 +93,7 @@ def test_an_incomplete_folder_beside_a_whole_archive(nowhere):
 
 
 def test_paths_that_are_wrong(nowhere):
-    with pytest.raises(FileNotFoundError, match=r"load: there is no \S+absent to find mnist in"):
+    with pytest.raises(FileNotFoundError, match=r"load: there is no .+absent to find mnist in"):
         find("mnist", nowhere / "absent")
     (nowhere / "file.zip").touch()
     with pytest.raises(FileNotFoundError, match=r"file\.zip: it is a file, and none of the arch"):
@@ -108,7 +108,7 @@ def test_mnist_is_not_taken_for_fashion_mnist(nowhere, monkeypatch, write_mnist)
     known = replace(REMOTES["mnist"][3], sha256=hashlib.sha256(labels).hexdigest())
     monkeypatch.setitem(REMOTES, "mnist", (*REMOTES["mnist"][:3], known))
     assert find("mnist", here).place.path == here
-    with pytest.raises(FileNotFoundError, match=r"\S+here: these are the files of mnist"):
+    with pytest.raises(FileNotFoundError, match=r"here: these are the files of mnist"):
         find("fashion-mnist", here)
     monkeypatch.setenv("JAXCNN_DATA", str(here))
     search = find("fashion-mnist")

@@ -3,6 +3,7 @@ import io
 import os
 import pickle
 import pickletools
+import shlex
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ class Call:
 
 def hostile(tmp_path):
     witness = tmp_path / "witness"
-    command = f"touch {witness}"
+    command = f"touch {shlex.quote(str(witness))}"
     source = f"open({str(witness)!r}, 'w').close()"
     pair = (3, "|", (np.dtype("u1"), (2,)), None, None, -1, -1, 0)
     return witness, {

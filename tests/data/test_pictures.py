@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -80,7 +81,9 @@ def test_what_cannot_be_read(pictures, pixels, threads):
     broken = pictures.root / pictures.files[2].decode()
     broken.write_bytes(broken.read_bytes()[:80])
     chosen = np.array([1, 2, 5])
-    with pytest.raises(ValueError, match=rf"read_image: {broken} cannot be decoded"):
+    with pytest.raises(
+        ValueError, match=rf"read_image: {re.escape(str(broken))} cannot be decoded"
+    ):
         pictures.read(chosen, threads)
     skipping = Pictures(pictures.root, pictures.files, (6, 5), 3, skip_corrupt=True)
     images, faults = skipping.read(chosen, threads)
@@ -88,7 +91,7 @@ def test_what_cannot_be_read(pictures, pixels, threads):
     assert list(faults) == [1]
     assert str(broken) in faults[1]
     broken.unlink()
-    with pytest.raises(FileNotFoundError, match=f"there is no file {broken}"):
+    with pytest.raises(FileNotFoundError, match=re.escape(f"there is no file {broken}")):
         skipping.read(chosen, threads)
 
 
@@ -100,7 +103,7 @@ def test_each_is_warned_of_once(pictures):
         skipping[:]
     skipping[:]
     skipping.select(np.array([2, 0]))[:]
-    assert [str(w.message).split()[1] for w in told] == [
+    assert [re.search(r": (.+\.png) ", str(w.message))[1] for w in told] == [
         str(pictures.root / pictures.files[i].decode()) for i in (2, 4)
     ]
 

@@ -379,7 +379,7 @@ def test_norm_errors(unchecked):
     with pytest.raises(ValueError, match=r"layer_norm: scale needs shape \(4, 6\), got \(6,\)"):
         layer_norm(x, one, axis=(1, 3))
     with pytest.raises(ValueError, match="scale must be bfloat16 or float32 for x in bfloat16"):
-        layer_norm(x.astype(jnp.bfloat16), one.astype(jnp.float16))
+        layer_norm(x.astype(jnp.bfloat16), np.asarray(one).astype(np.float16))
     with pytest.raises(ValueError, match="group_norm: groups must divide c = 6, got 4"):
         group_norm(x, one, one, groups=4)
     with pytest.raises(ValueError, match="group_norm: groups must divide c = 6, got 0"):

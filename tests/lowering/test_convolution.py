@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from helpers import array, assert_close
+from helpers import array, assert_close, skip_unless_compiled
 from jaxcnn import lowering
 from jaxcnn.lowering.bilinear import channels_last
 from jaxcnn.lowering.choice import FITS, FORMS, XLA
@@ -140,6 +140,7 @@ def test_winograd_s_error(form, limit):
     "name", ["plain", "depthwise", "depthwise, large", "grouped", "strided", "one channel"]
 )
 def test_narrow_types(name, dtype):
+    skip_unless_compiled(dtype)
     theirs, args = convolution(lax.conv_general_dilated, GEOMETRIES[name])
     ours, _ = convolution(lowering.conv_general_dilated, GEOMETRIES[name])
     args = [a.astype(dtype) for a in args]

@@ -73,7 +73,7 @@ def test_programs_are_kept_for_the_next_process(tmp_path, off):
         done = subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
         )
-        return done.stdout.split()
+        return done.stdout.splitlines()
 
     if off:
         assert run()[0] == "None"

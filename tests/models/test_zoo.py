@@ -1,7 +1,8 @@
 """Every architecture of the zoo: equal to PyTorch's, differentiable, trainable.
 
-One architecture for each kind of block by default, all of them under `slow`; what is compared and
-how stands in experiments/zoo_equality.py and zoo_training.py.
+By default one architecture for each kind of block in evaluation, and some of them in training and
+in float32; under `slow`, all architectures in evaluation and all kinds in the rest. How it is done
+stands in experiments/zoo_equality.py and zoo_training.py, which do all of it for all of them.
 """
 
 import jax
@@ -14,8 +15,7 @@ import zoo_training
 from helpers import TOLERANCES
 from jaxcnn import models
 
-# One for each kind of block: compared in evaluation mode.
-QUICK = (
+KINDS = (  # one architecture for each kind of block
     "alexnet",
     "squeezenet1_1",
     "googlenet",
@@ -31,27 +31,27 @@ QUICK = (
     "regnet_y_8gf",  # compiles in a third of the time of regnet_y_400mf
     "convnext_tiny",
 )
-TRAINED = ("resnet20", "squeezenet1_1", "shufflenet_v2_x0_5")  # and these in training mode
+TRAINED = ("resnet20", "squeezenet1_1", "shufflenet_v2_x0_5")  # by default
 GIANTS = ("regnet_y_128gf",)  # 645 million parameters: half an hour and more memory than most have
 KNOWN = sorted(path.stem for path in zoo_equality.GOLDEN.glob("*.npz"))
+ALL = [name for name in KNOWN if name not in GIANTS]
 IMAGENET = [name for name in models.names() if models.entry(name).stages]
 
 
-def each(*quick):
-    """All architectures, those that are not quick under `slow`."""
+def each(names, default, *marks):
+    """These architectures: the default ones with the marks, the others under `slow`."""
     return pytest.mark.parametrize(
         "name",
         [
-            name if name in quick else pytest.param(name, marks=pytest.mark.slow)
-            for name in KNOWN
-            if name not in GIANTS
+            pytest.param(name, marks=marks if name in default else pytest.mark.slow)
+            for name in names
         ],
     )
 
 
 def test_every_architecture_has_golden_values():
     assert set(IMAGENET) == set(KNOWN)
-    assert set(QUICK) | set(TRAINED) | set(GIANTS) <= set(KNOWN)
+    assert set(KINDS) | set(TRAINED) | set(GIANTS) <= set(KNOWN)
 
 
 def assert_small(differences, kind):
@@ -59,36 +59,34 @@ def assert_small(differences, kind):
         assert difference <= TOLERANCES[kind], f"{what} differs by {difference}"
 
 
-@pytest.mark.optimized  # as users compile
-@each(*QUICK)
+@each(ALL, KINDS, pytest.mark.optimized)
 def test_equals_pytorch_in_evaluation(name, x64):
     found = zoo_equality.evaluated(name, zoo_equality.golden(name), jnp.float64)
     assert set(found) == {*models.entry(name).stages, "logits"}
     assert_small(found, "zoo float64")
 
 
-@pytest.mark.optimized  # as users compile
-@each(*TRAINED)
+@each(KINDS, TRAINED, pytest.mark.optimized)
 def test_equals_pytorch_in_training(name, x64):
     found = zoo_equality.trained(name, zoo_equality.golden(name), jnp.float64)
     assert found.pop("no gradient") == 0
     assert_small(found, "zoo float64")
 
 
-@pytest.mark.optimized  # as users compile
-@each("resnet20")
+@pytest.mark.optimized
+@each(KINDS, ["resnet20"])
 def test_equals_pytorch_in_float32(name):
     found = zoo_equality.evaluated(name, zoo_equality.golden(name), jnp.float32)
     assert_small(found, "zoo float32")
 
 
-@each("resnet20")
+@each(KINDS, ["resnet20"])
 def test_two_steps_lower_the_loss(name):
     found = zoo_training.trained(name)
     assert found["loss after"] < found["loss before"]
 
 
-@each(*QUICK)
+@each(ALL, KINDS)
 def test_any_size_classes_and_type(name):
     """Shapes alone: a smallest image, gray, three classes or none, in bfloat16."""
     entry = models.entry(name)

@@ -105,7 +105,8 @@ def test_everything_at_once(tmp_path):
     assert {leaf.dtype.name for leaf in jax.tree.leaves(run.variables)} == {"float32"}
     found = evaluate_run(run)
     assert_close(found.loss, summary["test_loss"], "bfloat16")
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
 
 
