@@ -20,6 +20,19 @@ import pytest
 
 mpl.use("agg")
 
+jaxtyped = jaxtyping.jaxtyped
+
+
+def jaxtyped_once(*, typechecker):
+    """jaxtyping's decorator; it takes milliseconds, and would take them whenever a function inside
+    a function is defined: those stay as they are.
+    """
+    decorate = jaxtyped(typechecker=typechecker)
+    return lambda f: f if "<locals>" in f.__qualname__ else decorate(f)
+
+
+jaxtyping.jaxtyped = jaxtyped_once
+
 collect_ignore_glob = ["golden/*.py"]  # they need PyTorch; their results are committed
 
 CHEAP = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"].lower() in ("1", "true")
