@@ -6,13 +6,11 @@ The proof of equality loads them into PyTorch's models (tests/golden/make_zoo.py
 import zlib
 from collections.abc import Mapping
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from jaxcnn import models
-from jaxcnn.weights import to_torch
+from jaxcnn.weights.translation import torch_shapes
 
 BATCH = 4
 CLASSES = 10
@@ -51,12 +49,8 @@ def model(name: str) -> nn.Module:
 
 def state(name: str, num_classes: int = CLASSES) -> dict[str, np.ndarray]:
     """A PyTorch state for our model of that name, by `weights`."""
-    x = jax.ShapeDtypeStruct((1, *models.entry(name).input_shape), jnp.float32)
-    ours = models.create(name, num_classes=num_classes)
-    shapes = jax.eval_shape(ours.init, jax.random.key(0), x)
-    zeros = jax.tree.map(lambda v: np.broadcast_to(np.float32(0), v.shape), shapes)
-    theirs = {k: v.shape for k, v in to_torch(name, zeros).items()}
-    return weights(theirs, GAINS.get(name, 1.0))
+    shapes = torch_shapes(name, num_classes=num_classes)
+    return weights(shapes, GAINS.get(name, 1.0))
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]], gain: float = 1.0) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ way out.
 
 import functools
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -37,6 +37,7 @@ LEAVES = {  # (collection, leaf) -> PyTorch's name
     ("batch_stats", "var"): "running_var",
 }
 COUNTER = "num_batches_tracked"
+UNUSUAL = 1_000_003  # classes: as long as no other axis
 
 
 def from_torch(
@@ -154,8 +155,27 @@ def to_torch(
     if faults := _differences(wanted, {"/".join(path): v.shape for path, v in flat.items()}):
         raise ValueError(f"to_torch: the variables do not fit {name}: {faults}.")
     state = {_torch_name(path): _to_torch(path, v) for path, v in flat.items()}
-    norms = [k.rpartition(".")[0] for k in state if k.endswith("running_mean")]
-    return state | {f"{norm}.{COUNTER}": np.zeros((), np.int64) for norm in norms}
+    return state | {k: np.zeros((), np.int64) for k in _counters(state)}
+
+
+def torch_shapes(
+    name: str,
+    *,
+    num_classes: int,
+    input_shape: tuple[int, int, int] | None = None,
+    **options: Any,
+) -> dict[str, tuple[int, ...]]:
+    """Parameter name -> shape in the PyTorch state of a model, the one that `to_torch` gives."""
+    paths, head = _paths(name, input_shape, options)
+    shapes = {k: _torch_shape(path, shape) for k, (path, shape) in paths.items()}
+    heads = {k: (num_classes, *shapes[k][1:]) for k in head}
+    return shapes | heads | dict.fromkeys(_counters(shapes), ())
+
+
+def _counters(names: Iterable[str]) -> list[str]:
+    """What PyTorch counts beside each running mean."""
+    means = [k.rpartition(".") for k in names]
+    return [f"{norm}.{COUNTER}" for norm, _, leaf in means if leaf == "running_mean"]
 
 
 def _without_auxiliary(
@@ -188,13 +208,10 @@ def _paths(
 ) -> tuple[Mapping[str, tuple[Path, tuple[int, ...]]], set[str]]:
     """PyTorch's name of each variable -> its path and shape here; and the names of the head.
 
-    The head is what changes its shape with the number of classes.
+    The head is what has an axis of classes.
     """
-
-    two, three = (
-        _shapes(*_model(name, input_shape, {**options, "num_classes": n})) for n in (2, 3)
-    )
-    return two, {k for k in two if two[k] != three[k]}
+    shapes = _shapes(*_model(name, input_shape, {**options, "num_classes": UNUSUAL}))
+    return shapes, {k for k, (_, shape) in shapes.items() if UNUSUAL in shape}
 
 
 @functools.lru_cache(maxsize=64)  # tracing a large net takes seconds
