@@ -235,6 +235,7 @@ def test_a_folder_is_fed_to_training_and_predict_alike(tmp_path):
     assert (every == seen).all((1, 2, 3)).any()
 
 
+@pytest.mark.optimized  # computes more than it compiles
 @pytest.mark.usefixtures("unpictured")
 def test_the_default_run_reaches_98_percent(tmp_path):
     summary = train_run(TrainConfig(out=tmp_path / "default"))
