@@ -53,6 +53,7 @@ def test_smoke(path, load):
 
 
 @pytest.mark.slow
+@pytest.mark.optimized  # what resuming promises
 def test_twenty_kills(load):
     kills = load("kills")
     rows = kills.killed(kills.Config())

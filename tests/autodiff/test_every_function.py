@@ -153,6 +153,7 @@ def test_model(name):
 
 
 @pytest.mark.slow
+@pytest.mark.optimized  # computes more than it compiles
 @pytest.mark.parametrize("name", MODELS)
 def test_model_s_second_derivatives(name):
     loss, params, images = example_loss(name)

@@ -151,7 +151,12 @@ def test_importing_is_cheap():
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_the_whole_set(name):
     """Needs the set on this machine, or a network."""
-    dataset = data.load(name)
+    try:
+        dataset = data.load(name)
+    except FileNotFoundError as error:
+        if "the download failed" not in str(error):
+            raise
+        pytest.skip(str(error))
     assert dataset.train.images.shape == (60000, 28, 28, 1)
     assert dataset.test.images.shape == (10000, 28, 28, 1)
     assert np.bincount(dataset.test.labels).min() >= 892
