@@ -49,8 +49,7 @@ def model(name: str) -> nn.Module:
 
 def state(name: str, num_classes: int = CLASSES) -> dict[str, np.ndarray]:
     """A PyTorch state for our model of that name, by `weights`."""
-    shapes = torch_shapes(name, num_classes=num_classes)
-    return weights(shapes, GAINS.get(name, 1.0))
+    return weights(torch_shapes(name, num_classes), GAINS.get(name, 1.0))
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]], gain: float = 1.0) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ mpl.use("agg")
 jaxtyped = jaxtyping.jaxtyped
 
 
-def jaxtyped_once(*, typechecker):
+def jaxtyped_outermost(*, typechecker):
     """jaxtyping's decorator; it takes milliseconds, and would take them whenever a function inside
     a function is defined: those stay as they are.
     """
@@ -31,7 +31,7 @@ def jaxtyped_once(*, typechecker):
     return lambda f: f if "<locals>" in f.__qualname__ else decorate(f)
 
 
-jaxtyping.jaxtyped = jaxtyped_once
+jaxtyping.jaxtyped = jaxtyped_outermost
 
 collect_ignore_glob = ["golden/*.py"]  # they need PyTorch; their results are committed
 

@@ -87,9 +87,7 @@ def from_torch(
     if num_classes is None:
         own = [len(state[k]) for k in head if k in state and state[k].ndim]
         num_classes = own[0] if own else None
-    wanted = {k: _torch_shape(path, shape) for k, (path, shape) in paths.items()}
-    if num_classes is not None:
-        wanted |= {k: (num_classes, *wanted[k][1:]) for k in head}
+    wanted = _torch_shapes(paths, head, num_classes)
     if num_classes == 0:
         wanted = _without(wanted, head)
     found = {k: v.shape for k, v in state.items() if k in wanted or k not in head}
@@ -158,18 +156,10 @@ def to_torch(
     return state | {k: np.zeros((), np.int64) for k in _counters(state)}
 
 
-def torch_shapes(
-    name: str,
-    *,
-    num_classes: int,
-    input_shape: tuple[int, int, int] | None = None,
-    **options: Any,
-) -> dict[str, tuple[int, ...]]:
+def torch_shapes(name: str, num_classes: int) -> dict[str, tuple[int, ...]]:
     """Parameter name -> shape in the PyTorch state of a model, the one that `to_torch` gives."""
-    paths, head = _paths(name, input_shape, options)
-    shapes = {k: _torch_shape(path, shape) for k, (path, shape) in paths.items()}
-    heads = {k: (num_classes, *shapes[k][1:]) for k in head}
-    return shapes | heads | dict.fromkeys(_counters(shapes), ())
+    shapes = _torch_shapes(*_paths(name, None, {}), num_classes)
+    return shapes | dict.fromkeys(_counters(shapes), ())
 
 
 def _counters(names: Iterable[str]) -> list[str]:
@@ -250,8 +240,15 @@ def _to_torch(path: Path, value: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(value.transpose(np.argsort(_axes(path, value.ndim))))
 
 
-def _torch_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(shape[a] for a in np.argsort(_axes(path, len(shape))))
+def _torch_shapes(
+    paths: Mapping[str, tuple[Path, tuple[int, ...]]], head: Collection[str], classes: int | None
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of `_paths` in PyTorch's layout, the head's for so many classes."""
+    shapes = {
+        k: tuple(shape[a] for a in np.argsort(_axes(path, len(shape))))
+        for k, (path, shape) in paths.items()
+    }
+    return shapes if classes is None else shapes | {k: (classes, *shapes[k][1:]) for k in head}
 
 
 def _without(table: Mapping[str, T], names: Collection[str]) -> dict[str, T]:

@@ -31,7 +31,7 @@ KINDS = (  # one architecture for each kind of block
     "regnet_y_8gf",  # compiles in a third of the time of regnet_y_400mf
     "convnext_tiny",
 )
-TRAINED = ("resnet20", "squeezenet1_1", "shufflenet_v2_x0_5")  # by default
+TRAINED = ("resnet20", "squeezenet1_1", "shufflenet_v2_x0_5")  # in training, by default
 GIANTS = ("regnet_y_128gf",)  # 645 million parameters: half an hour and more memory than most have
 KNOWN = sorted(path.stem for path in zoo_equality.GOLDEN.glob("*.npz"))
 ALL = [name for name in KNOWN if name not in GIANTS]
